@@ -1,0 +1,72 @@
+//! A member of a conversation, and how far they have come in it.
+
+use godwit_proto::{Seq, UserId};
+
+/// A place in a log: an entry's seq, and the ordinal there. Ordered by seq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Position {
+    /// The last entry that is behind.
+    pub seq: Seq,
+    /// Unread-worthy entries up to and including it.
+    pub ordinal: u64,
+}
+
+impl Position {
+    /// Before the first entry.
+    pub const START: Self = Self { seq: Seq::ZERO, ordinal: 0 };
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Reads, writes, leaves.
+    Member,
+    /// Adds and removes members too. A group has exactly one owner while it has members.
+    Owner,
+}
+
+/// One member's standing in one conversation. The store keeps it as one row, written whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// Always [`Role::Member`] in a direct conversation.
+    pub role: Role,
+    /// The entry that made them a member; [`Position::START`] in a direct conversation.
+    pub joined: Position,
+    /// How far they said they have read, on any device.
+    pub read: Position,
+    /// The newest message that they sent by hand.
+    pub own: Position,
+}
+
+impl Member {
+    /// Somebody who has read nothing yet.
+    pub fn new(user: UserId, role: Role, joined: Position) -> Self {
+        Self { user, role, joined, read: Position::START, own: Position::START }
+    }
+
+    /// Where unread starts to count: the furthest of joined, read and own last message.
+    pub fn position(&self) -> Position {
+        self.joined.max(self.read).max(self.own)
+    }
+
+    /// Unread messages, given the ordinal of the newest entry.
+    pub fn unread(&self, last_ordinal: u64) -> u64 {
+        last_ordinal.saturating_sub(self.position().ordinal)
+    }
+
+    /// The first entry that they may read.
+    pub fn first_seq(&self) -> Seq {
+        self.joined.seq.max(Seq::FIRST)
+    }
+}
+
+/// A change to a conversation's members, as the store writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberChange {
+    /// Inserts or overwrites the whole row.
+    Put(Member),
+    /// Takes the member out.
+    Remove(UserId),
+}

@@ -1,0 +1,38 @@
+//! What must last, behind one small set of async traits. Batches at every boundary.
+//!
+//! [`Store`] is what the router asks for; `embedded/` is the default implementation. What one implementation promises, all
+//! promise: `tests/store_conformance.rs` holds them to it.
+//!
+//! A commit that was answered [`CommitOutcome::Durable`] survives the death of the process and of the machine. A read
+//! sees every commit that was answered before the read began.
+
+mod log;
+mod users;
+
+pub use log::{
+    Commit, CommitOutcome, ConversationDetails, Direction, LoadedConversation, LogStore, PageLimit, StoredSummary,
+};
+pub use users::{
+    AckedPosition, CreateUserOutcome, InvitationId, NewToken, Revoke, TokenHash, TokenRecord, UserRecord, UserStore,
+};
+
+use thiserror::Error;
+
+/// Everything the server keeps.
+pub trait Store: LogStore + UserStore {}
+
+impl<T: LogStore + UserStore> Store for T {}
+
+/// Why a store did not do what it was asked. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// The disk has less room than the reserve. Ask again later.
+    #[error("the disk is full")]
+    Full,
+    /// The queue is full. Ask again soon.
+    #[error("the store's queue is full")]
+    Overloaded,
+    /// The store is away, slow or broken. Ask again later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
