@@ -1,1 +1,64 @@
-//! placeholder
+//! The client SDK for a Godwit server: it connects, stays connected, resends, fills gaps, and hands the application each
+//! conversation in order.
+//!
+//! - A message given to [`Client::send`] is sent until it is durable, with one id, in order, across reconnects.
+//! - [`Events`] carries every entry of every conversation exactly once and in order of seq, whatever was lost, repeated or
+//!   reordered on the way.
+//! - Everything that waits is bounded by a field of [`ClientLimits`]; an application that does not read its events stops
+//!   the stream, not the sends.
+//!
+//! ```no_run
+//! use godwit_client::{Client, ClientConfig, Credentials, Event, Trust};
+//!
+//! # async fn chat(server: &str, fingerprint: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let credentials = Credentials::Register {
+//!     username: "alice".into(),
+//!     password: "correct horse battery staple".into(),
+//!     display_name: String::new(),
+//!     invitation: String::new(),
+//! };
+//! let trust = Trust::fingerprint_from_hex(fingerprint)?;
+//! let (client, mut events) = Client::connect(ClientConfig::new(server, trust, credentials)).await?;
+//!
+//! // Notes to oneself are a direct conversation too.
+//! let (conversation, _) = client.open_direct("alice").await?;
+//! let sent = client.send(conversation, "hello").await?.await?;
+//!
+//! while let Some(event) = events.next().await {
+//!     if let Event::Entry { conversation, entry, .. } = event {
+//!         println!("{conversation:?} {}: {:?}", entry.seq, entry.content);
+//!         if entry.seq == sent.seq.as_u64() {
+//!             break;
+//!         }
+//!     }
+//! }
+//! client.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside, one task a client (`driver`) owns the connection and the state. The rules are in modules without I/O: `outbox`
+//! (what is sent next), `timeline` and `conversations` (what is handed over next), `acks`, `unread` and `backoff`.
+
+mod backoff;
+mod bulk;
+mod client;
+mod command;
+mod config;
+mod connector;
+mod driver;
+mod endpoint;
+mod error;
+mod events;
+mod requests;
+mod unread;
+
+pub use backoff::Backoff;
+pub use client::{Client, SendOptions, Sending, Sent};
+pub use config::{CatchUp, ClientConfig, ClientLimits, Credentials, InvalidTrust, Trust};
+pub use endpoint::SharedEndpoint;
+pub use error::{ConnectError, Refusal, RequestError, SendError};
+pub use events::{ConnectionState, Event, Events};
+pub use godwit_proto::{self as proto, ClientMsgId, ConversationId, ConversationKind, DeviceId, Seq, UserId, v1};
+pub use requests::{Heartbeat, Logout};
+pub use unread::Unread;

@@ -1,0 +1,108 @@
+//! What the application hears from the client.
+
+use futures_util::Stream;
+use godwit_proto::{
+    ConversationId, Seq,
+    v1::{ConversationSummary, Entry, ErrorCode},
+};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The connection came, went or is being looked for.
+    State(ConnectionState),
+    /// The next entry of a conversation. Per conversation strictly in order of seq, without gaps and without repetition,
+    /// own messages included, across reconnects.
+    Entry {
+        /// Where.
+        conversation: ConversationId,
+        /// The entry.
+        entry: Entry,
+        /// It just happened, as opposed to being caught up on from the log.
+        live: bool,
+    },
+    /// A conversation as the server describes it, sent when a sync found that it is new to this client or that it
+    /// changed: title, role, unread. The entries follow, as far as [`CatchUp`](crate::CatchUp) wants them.
+    Summary(Box<ConversationSummary>),
+    /// The user read up to here on another device.
+    Read {
+        /// Where.
+        conversation: ConversationId,
+        /// The position that unread counts from.
+        read_seq: Seq,
+        /// Its ordinal: `ordinal of the newest entry - read_ordinal` are unread.
+        read_ordinal: u64,
+    },
+    /// The user is no member of this conversation any more. If it comes back, it begins anew.
+    Removed {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// Everything that happened before the (re)connect, or before the server asked for a new sync, was handed over.
+    Synced,
+}
+
+/// How the connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// The first attempt is under way.
+    Connecting,
+    /// Logged in. What was not acknowledged is being sent again.
+    Connected,
+    /// Lost; the next attempt is made after `retry_in`.
+    Reconnecting {
+        /// Attempts since the connection was lost: 1 for the first.
+        attempt: u32,
+        /// When the next attempt starts.
+        retry_in: Duration,
+        /// What went wrong, for people.
+        reason: String,
+    },
+    /// For good: the last event.
+    Closed {
+        /// The server's reason, where it had one. `None` after [`Client::shutdown`](crate::Client::shutdown).
+        code: Option<ErrorCode>,
+        /// The same for people.
+        reason: String,
+    },
+}
+
+/// The events of one client, in order.
+///
+/// The queue behind it is bounded. An application that does not take events makes the client stop reading pushes:
+/// nothing is lost, and the server keeps the rest. Requests and sends go on. Dropping it says that the application wants
+/// no events; the client then acknowledges and discards what arrives.
+#[derive(Debug)]
+pub struct Events {
+    receiver: mpsc::Receiver<Event>,
+}
+
+impl Events {
+    pub(crate) fn new(receiver: mpsc::Receiver<Event>) -> Self {
+        Self { receiver }
+    }
+
+    /// The next event, or `None` after [`ConnectionState::Closed`]. May be dropped while it waits; nothing gets lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.receiver.recv().await
+    }
+
+    /// The next event if it is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.receiver.poll_recv(cx)
+    }
+}
