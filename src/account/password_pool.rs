@@ -1,6 +1,7 @@
 //! Hashing passwords on a few threads of its own, so that a storm of logins cannot starve chat.
 
 use super::Password;
+use crate::telemetry::metric;
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
 use std::{
     io,
@@ -88,6 +89,9 @@ impl PasswordPool {
             TrySendError::Full(_) => PasswordError::Overloaded,
             TrySendError::Disconnected(_) => PasswordError::Failed,
         });
+        if refused == Some(PasswordError::Overloaded) {
+            count("overloaded");
+        }
         async move {
             match refused {
                 Some(error) => Err(error),
@@ -106,15 +110,27 @@ fn work(jobs: &Mutex<Receiver<Job>>, argon2: &Argon2<'_>, dummy: &str) {
             Err(_) => return,
             // Who asked may be gone: a client that gave up must not cost a hash.
             Ok(Job::Hash { password, done }) if !done.is_closed() => {
-                let _ = done.send(hash(argon2, password.as_bytes()));
+                let hashed = hash(argon2, password.as_bytes());
+                count(if hashed.is_ok() { "hashed" } else { "failed" });
+                let _ = done.send(hashed);
             }
             Ok(Job::Verify { stored, password, done }) if !done.is_closed() => {
                 let verified = verify(argon2, stored.as_deref().unwrap_or(dummy), password.as_bytes());
-                let _ = done.send(verified.map(|same| same && stored.is_some()));
+                let verified = verified.map(|same| same && stored.is_some());
+                count(match verified {
+                    Ok(true) => "right",
+                    Ok(false) => "wrong",
+                    Err(_) => "failed",
+                });
+                let _ = done.send(verified);
             }
             Ok(Job::Hash { .. } | Job::Verify { .. }) => {}
         }
     }
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!(metric::PASSWORDS, metric::OUTCOME => outcome).increment(1);
 }
 
 fn hash(argon2: &Argon2<'_>, password: &[u8]) -> Result<String, PasswordError> {
