@@ -14,7 +14,9 @@ mod section;
 mod sections;
 
 pub use load::{ConfigError, Loaded, Overrides};
-pub use sections::{Limits, Log, LogFormat, Metrics, Password, Registration, RegistrationMode, Store, Tls, Token};
+pub use sections::{
+    Limits, Log, LogFormat, Metrics, Password, Registration, RegistrationMode, Store, Tls, Token, Transport,
+};
 
 use section::{Section, section};
 use std::{
@@ -38,6 +40,8 @@ section! {
         registration: Registration = Registration::default();
         /// What a peer can make the server keep, and for how long. "Per core" limits count on each core by itself.
         limits: Limits = Limits::default();
+        /// QUIC: windows, packets and sockets.
+        transport: Transport = Transport::default();
         /// The embedded store, in data_dir.
         store: Store = Store::default();
         /// How passwords are hashed: Argon2id. A hash remembers its own parameters, so a change is for new passwords.

@@ -20,15 +20,31 @@ impl Config {
         let mut section = |prefix: &str, wrong: Vec<(&'static str, String)>| {
             found.extend(wrong.into_iter().map(|(key, reason)| Invalid { key: format!("{prefix}{key}"), reason }));
         };
+        // Taken apart by name, so that a new section cannot be forgotten here.
+        let Self {
+            listen: _,
+            cores: _,
+            data_dir: _,
+            tls,
+            registration,
+            limits,
+            transport,
+            store,
+            password,
+            token,
+            metrics,
+            log,
+        } = self;
         section("", self.out_of_range());
-        section("tls.", self.tls.out_of_range());
-        section("registration.", self.registration.out_of_range());
-        section("limits.", self.limits.out_of_range());
-        section("store.", self.store.out_of_range());
-        section("password.", self.password.out_of_range());
-        section("token.", self.token.out_of_range());
-        section("metrics.", self.metrics.out_of_range());
-        section("log.", self.log.out_of_range());
+        section("tls.", tls.out_of_range());
+        section("registration.", registration.out_of_range());
+        section("limits.", limits.out_of_range());
+        section("transport.", transport.out_of_range());
+        section("store.", store.out_of_range());
+        section("password.", password.out_of_range());
+        section("token.", token.out_of_range());
+        section("metrics.", metrics.out_of_range());
+        section("log.", log.out_of_range());
         self.contradictions(&mut found);
         found
     }
@@ -75,8 +91,8 @@ impl Config {
         if self.password.memory_kib < 8 * self.password.parallelism {
             wrong("password.memory_kib", "Argon2 needs 8 KiB for each lane of password.parallelism");
         }
-        if self.limits.handshakes_before_retry > self.limits.handshakes_max {
-            wrong("limits.handshakes_before_retry", "it must not be above limits.handshakes_max");
+        if self.limits.retry_handshakes_min > self.limits.handshakes_max {
+            wrong("limits.retry_handshakes_min", "it must not be above limits.handshakes_max");
         }
         // A pushed entry and its surroundings must fit one record of the store's queue, or it could never be sent.
         if self.store.queue_bytes_max < 4 * self.limits.message_bytes_max {

@@ -1,13 +1,16 @@
 //! The configuration in force, as a file that says the same when it is read again.
 
-use super::{Config, Limits, Log, Metrics, Password, Registration, Section, Store, Tls, Token, section::Key};
+use super::{
+    Config, Limits, Log, Metrics, Password, Registration, Section, Store, Tls, Token, Transport, section::Key,
+};
 use std::fmt::Write;
 use toml::{Table, Value};
 
-const SECTIONS: [(&str, &[Key]); 8] = [
+const SECTIONS: [(&str, &[Key]); 9] = [
     ("tls", Tls::KEYS),
     ("registration", Registration::KEYS),
     ("limits", Limits::KEYS),
+    ("transport", Transport::KEYS),
     ("store", Store::KEYS),
     ("password", Password::KEYS),
     ("token", Token::KEYS),

@@ -60,30 +60,38 @@ section! {
         devices_per_user_max: usize = 16, in 1..=1000;
         /// Bulk streams (history, sync) that one client has open at once. Each costs a slot of memory per connection,
         /// used or not.
-        bulk_streams_max: usize = 4, in 1..=64;
+        bulk_streams_max: u32 = 4, in 1..=64;
         /// Requests of one session that wait for their answer. Past it, the server stops reading from that client.
         requests_in_flight_max: usize = 128, in 1..=4096;
         /// Open connections, all cores together. One costs about 30 KB while idle; new ones past it are answered
         /// OVERLOADED.
         sessions_max: usize = 100_000, in 1..=10_000_000;
-        /// Connections that have not logged in, per core. The cheapest thing for a stranger to open, so the smallest limit.
-        sessions_unauthenticated_max: usize = 4096, in 1..=1_000_000;
-        /// Handshakes in progress, per core, from which on a new client must first prove that it receives at its address
-        /// (a QUIC retry, one more round trip for everybody until the load falls). 0: always.
-        handshakes_before_retry: usize = 128, in 0..=1_000_000;
-        /// Handshakes in progress, per core. Further ones are refused without an answer worth amplifying.
-        handshakes_max: usize = 1024, in 1..=1_000_000;
-        /// How long a connection may take from its first packet to being logged in.
-        authentication_timeout_ms: u64 = 10_000, in 100..=600_000;
+        /// Connections that have not logged in, in their handshake or after it, all cores together. Each costs about 40 KB
+        /// and nothing of its sender, so this is the limit that strangers meet; new ones past it are refused.
+        handshakes_max: usize = 4096, in 1..=1_000_000;
+        /// From this many of them on, a new client must first prove that it receives at its address, before anything is
+        /// kept for it: a QUIC retry, one more round trip for everybody until the load falls. 0: always.
+        retry_handshakes_min: usize = 512, in 0..=1_000_000;
+        /// First packets of connections that wait to be looked at, all cores together. Further ones are dropped, as if the
+        /// network had lost them.
+        incoming_max: usize = 4096, in 1..=1_000_000;
+        /// Bytes that may wait behind those first packets, all cores together.
+        incoming_bytes_max: u64 = 16 * 1024 * 1024, in 64 * 1024..=16 * 1024 * 1024 * 1024;
+        /// How long the TLS handshake of a connection may take.
+        handshake_timeout_ms: u32 = 10_000, in 100..=600_000;
+        /// How long a connection may take from there to being logged in.
+        authentication_timeout_ms: u32 = 10_000, in 100..=600_000;
         /// How long a connection may be silent before it counts as gone. Clients send a packet at least twice as often, so
         /// lower costs their batteries, and higher keeps dead sessions.
-        idle_timeout_ms: u64 = 30_000, in 1_000..=600_000;
+        idle_timeout_ms: u32 = 30_000, in 1_000..=600_000;
+        /// How long a connection that is being closed waits for its last frames to be acknowledged.
+        linger_ms: u32 = 1_000, in 0..=60_000;
         /// How long a device may take to acknowledge a push before it is pushed again; doubled each time.
-        ack_timeout_ms: u64 = 5_000, in 100..=600_000;
+        ack_timeout_ms: u32 = 5_000, in 100..=600_000;
         /// How often an entry is pushed before a session that acknowledges nothing is closed. The entry stays in the log.
         pushes_max: u32 = 5, in 1..=100;
         /// How long a stopping server lets clients take what is queued for them.
-        drain_timeout_ms: u64 = 5_000, in 0..=600_000;
+        drain_timeout_ms: u32 = 5_000, in 0..=600_000;
         /// What a client that was refused for want of room is told to wait.
         retry_after_ms: u32 = 500, in 1..=600_000;
         /// Events from connections that wait for their core, per core. Past it, connections stop reading.
@@ -106,6 +114,32 @@ section! {
 }
 
 section! {
+    /// QUIC: windows, packets and sockets.
+    Transport {
+        /// Bytes that a client may have in flight before it has logged in, on all streams together.
+        unauthenticated_receive_window_bytes: u32 = 16 * 1024, in 1024..=1024 * 1024;
+        /// The same after it has: the most that one client can make the server hold of what it sends.
+        receive_window_bytes: u32 = 256 * 1024, in 1024..=1024 * 1024 * 1024;
+        /// The same for one stream.
+        stream_receive_window_bytes: u32 = 96 * 1024, in 1024..=1024 * 1024 * 1024;
+        /// Unacknowledged bytes held for one client. Should cover bandwidth times round trip of a good mobile network.
+        send_window_bytes: u32 = 256 * 1024, in 1024..=1024 * 1024 * 1024;
+        /// The UDP payload that is assumed to pass everywhere. QUIC requires 1,200 of a path.
+        mtu_bytes: u16 = 1200, in 1200..=65_527;
+        /// Probe for larger packets. Frames are small here, and every connection pays for probes with memory and timers.
+        mtu_discovery: bool = false;
+        /// The least time between two stateless resets of one core: how fast clients learn of a restart.
+        reset_interval_min_ms: u32 = 1, in 0..=60_000;
+        /// Kernel receive buffer of each socket, in bytes; the kernel may grant less.
+        socket_receive_bytes: usize = 4 * 1024 * 1024, in 4096..=1024 * 1024 * 1024;
+        /// Kernel send buffer of each socket, in bytes; the kernel may grant less.
+        socket_send_bytes: usize = 4 * 1024 * 1024, in 4096..=1024 * 1024 * 1024;
+        /// Let the kernel steer packets to cores by connection ID (Linux). Off: one core receives all packets.
+        kernel_steering: bool = true;
+    }
+}
+
+section! {
     /// The embedded store, in data_dir.
     Store {
         /// Memory for blocks read from disk, in bytes.
@@ -113,11 +147,28 @@ section! {
         /// Free disk space, in bytes, below which sends are refused with STORE_FULL: room for what is in flight and for
         /// compaction, so that the server recovers by itself once there is room again.
         disk_reserve_bytes: u64 = 256 * 1024 * 1024, in 0..=1024 * 1024 * 1024 * 1024 * 1024;
+        /// Commits that wait for the next sync. Past it, sends are answered OVERLOADED.
+        queue_commits_max: usize = 32 * 1024, in 16..=16 * 1024 * 1024;
         /// Bytes that wait for the next sync. Past it, sends are answered OVERLOADED.
         queue_bytes_max: usize = 32 * 1024 * 1024, in 1024 * 1024..=16 * 1024 * 1024 * 1024;
+        /// Commits that share one sync. More of them cost less each, and keep the first waiting longer.
+        turn_commits_max: usize = 2048, in 1..=1024 * 1024;
+        /// Bytes that share one sync.
+        turn_bytes_max: usize = 4 * 1024 * 1024, in 64 * 1024..=256 * 1024 * 1024;
         /// Durable bytes that are not sorted by conversation yet. They are held in memory, and a start after a crash works
         /// through them. Past it, commits wait.
-        behind_bytes_max: u64 = 64 * 1024 * 1024, in 1024 * 1024..=16 * 1024 * 1024 * 1024;
+        behind_bytes_max: usize = 64 * 1024 * 1024, in 1024 * 1024..=16 * 1024 * 1024 * 1024;
+        /// Conversations whose newest seq the commit thread remembers, at about 50 bytes each.
+        heads_max: usize = 128 * 1024, in 16..=1024 * 1024 * 1024;
+        /// Threads that read history and lists from disk.
+        readers: usize = 2, in 1..=256;
+        /// Reads that wait for one of them. Past it, they are answered OVERLOADED.
+        reads_max: usize = 8192, in 16..=1024 * 1024;
+        /// Acknowledged positions that wait to be written. Past it, they are answered OVERLOADED, which costs a second
+        /// delivery.
+        acked_pending_max: usize = 256 * 1024, in 16..=1024 * 1024 * 1024;
+        /// Disk space for the engine's journals, all of which a start reads.
+        journal_bytes_max: u64 = 256 * 1024 * 1024, in 64 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
     }
 }
 

@@ -52,18 +52,21 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Open connections, logged in or not.
+    /// Open connections whose handshake is done, logged in or not.
     CONNECTIONS = "godwit_connections", Kind::Gauge, Count;
-    /// Handshakes that ended, by outcome: accepted, retried, refused, failed.
+    /// Connection attempts, by outcome: accepted, retried, refused, failed, timed_out. One that is told to retry comes back
+    /// and is counted again.
     HANDSHAKES = "godwit_handshakes_total", Kind::Counter, Count;
-    /// Connections that ended, by why: client, idle, error, server.
-    DISCONNECTS = "godwit_disconnects_total", Kind::Counter, Count;
     /// Sessions that are logged in.
     SESSIONS = "godwit_sessions", Kind::Gauge, Count;
-    /// Frames received from clients.
+    /// Whole frames from clients that were handed to a core.
     FRAMES_RECEIVED = "godwit_frames_received_total", Kind::Counter, Count;
-    /// Frames sent to clients.
-    FRAMES_SENT = "godwit_frames_sent_total", Kind::Counter, Count;
+    /// Stream bytes read from clients.
+    BYTES_RECEIVED = "godwit_bytes_received_total", Kind::Counter, Bytes;
+    /// Turns in which a connection was written to.
+    WRITES = "godwit_writes_total", Kind::Counter, Count;
+    /// Frames that one such turn wrote. Above 1, frames share packets.
+    WRITE_FRAMES = "godwit_write_frames", Kind::Histogram(BATCH_BOUNDS), Count;
     /// Requests refused, by error code.
     REQUESTS_REFUSED = "godwit_requests_refused_total", Kind::Counter, Count;
     /// Messages that passed the rules and got a seq. A repeated send counts once.
@@ -92,7 +95,7 @@ metrics! {
     STORE_COMMIT_QUEUE_DEPTH = "godwit_store_commit_queue_depth", Kind::Gauge, Count;
     /// Durable bytes that are not sorted by conversation yet; a start after a crash works through them.
     STORE_BEHIND_BYTES = "godwit_store_behind_bytes", Kind::Gauge, Bytes;
-    /// Commits that the store refused, by reason: full, overloaded, unavailable.
+    /// Commits that the store refused, by reason: full, overloaded, closed.
     STORE_REFUSED = "godwit_store_refused_total", Kind::Counter, Count;
     /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
@@ -100,7 +103,7 @@ metrics! {
 
 /// The label of [`HANDSHAKES`] and [`PASSWORDS`].
 pub const OUTCOME: &str = "outcome";
-/// The label of [`STORE_REFUSED`] and [`DISCONNECTS`].
+/// The label of [`STORE_REFUSED`].
 pub const REASON: &str = "reason";
 /// The label of [`REQUESTS_REFUSED`]: the name in the .proto file without its prefix.
 pub const CODE: &str = "code";
@@ -132,7 +135,7 @@ mod tests {
             assert!(name.starts_with("godwit_"), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert_eq!(name.ends_with("_seconds"), *unit == Unit::Seconds, "{name}");
-            assert_eq!(name.ends_with("_bytes"), *unit == Unit::Bytes, "{name}");
+            assert_eq!(name.trim_end_matches("_total").contains("bytes"), *unit == Unit::Bytes, "{name}");
         }
     }
 
