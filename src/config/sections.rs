@@ -24,8 +24,7 @@ section! {
 section! {
     /// Who may make an account.
     Registration {
-        /// "open": everybody. "invitation": who has a code from `godwit invite`. "closed": nobody; `godwit user add` still
-        /// works. Unset: open if the server listens on a loopback address, closed if not.
+        /// "open": everybody. "invitation": who has a code from `godwit invite`. "closed": nobody. Unset: open if the server listens on a loopback address, closed if not.
         mode: Option<RegistrationMode> = None;
     }
 }
@@ -61,7 +60,7 @@ section! {
         /// Bulk streams (history, sync) that one client has open at once. Each costs a slot of memory per connection,
         /// used or not.
         bulk_streams_max: u32 = 4, in 1..=64;
-        /// Requests of one session that wait for their answer. Past it, the server stops reading from that client.
+        /// Requests of one session that wait for the store at the same time. Past it, they are answered OVERLOADED.
         requests_in_flight_max: usize = 128, in 1..=4096;
         /// Open connections, all cores together. One costs about 30 KB while idle; new ones past it are answered
         /// OVERLOADED.
@@ -86,30 +85,22 @@ section! {
         idle_timeout_ms: u32 = 30_000, in 1_000..=600_000;
         /// How long a connection that is being closed waits for its last frames to be acknowledged.
         linger_ms: u32 = 1_000, in 0..=60_000;
-        /// How long a device may take to acknowledge a push before it is pushed again; doubled each time.
-        ack_timeout_ms: u32 = 5_000, in 100..=600_000;
-        /// How often an entry is pushed before a session that acknowledges nothing is closed. The entry stays in the log.
-        pushes_max: u32 = 5, in 1..=100;
         /// How long a stopping server lets clients take what is queued for them.
         drain_timeout_ms: u32 = 5_000, in 0..=600_000;
-        /// What a client that was refused for want of room is told to wait.
-        retry_after_ms: u32 = 500, in 1..=600_000;
         /// Events from connections that wait for their core, per core. Past it, connections stop reading.
         inbox_events_max: usize = 8192, in 16..=1_048_576;
         /// Events that a core takes in one turn. Higher shares more packets and syncs, lower answers sooner.
         turn_events_max: usize = 1024, in 1..=65_536;
-        /// Items that wait between two cores. Past it, requests for the other core are answered OVERLOADED.
+        /// Items that wait for one core. Past it, new requests are answered OVERLOADED, on every core, until it catches up.
         mailbox_items_max: usize = 8192, in 16..=1_048_576;
         /// Bytes that wait for one client that reads slowly. Past it, pushes stop and the client is told to sync again.
         outbox_bytes_max: usize = 256 * 1024, in 2 * FRAME_BYTES_MAX..=64 * 1024 * 1024;
         /// Conversations held in memory, all cores together. Those idle longest make room; one that is needed again is
         /// loaded from the store.
         conversations_active_max: usize = 100_000, in 16..=100_000_000;
-        /// Newest entries held in memory for each active conversation. What is older is read from the store.
-        tail_entries_max: usize = 64, in 1..=4096;
-        /// Sends remembered for each active conversation, to answer a repeated one at once. A send that is repeated later
-        /// still has its one seq: the store remembers all.
-        dedupe_entries_max: usize = 256, in 1..=65_536;
+        /// Sends remembered for each active conversation, to answer a repeated one at once, at about 100 bytes each. A send
+        /// that is repeated later still has its one seq: the store remembers all.
+        dedupe_entries_max: usize = 128, in 1..=65_536;
     }
 }
 

@@ -13,9 +13,6 @@ use std::{
 };
 use tokio::sync::{Notify, watch};
 
-/// Events of connections in one turn. More would make those that wait for the turn's end wait longer.
-const TURN_EVENTS_MAX: usize = 4_096;
-
 /// A core with nothing to do still ends a turn this often, for what is written behind.
 const IDLE_TURN: Duration = Duration::from_millis(500);
 
@@ -27,6 +24,8 @@ pub struct Driver {
     /// Notified by the port when a connection did something.
     events_filled: Rc<Notify>,
     mailboxes: Arc<Mailboxes>,
+    /// Events of connections in one turn. More share packets and syncs; those at the turn's end wait longer.
+    turn_events_max: usize,
     outboxes: HashMap<SessionId, Rc<Outbox>>,
     tasks: FuturesUnordered<Task>,
     effects: Effects,
@@ -46,7 +45,14 @@ struct Meters {
 
 impl Driver {
     /// Ready to [`run`](Self::run).
-    pub fn new(core: Core, port: CorePort, events_filled: Rc<Notify>, mailboxes: Arc<Mailboxes>, cores: u16) -> Self {
+    pub fn new(
+        core: Core,
+        port: CorePort,
+        events_filled: Rc<Notify>,
+        mailboxes: Arc<Mailboxes>,
+        cores: u16,
+        turn_events_max: usize,
+    ) -> Self {
         let id = port.core();
         let label = id.0.to_string();
         Self {
@@ -55,6 +61,7 @@ impl Driver {
             port,
             events_filled,
             mailboxes,
+            turn_events_max,
             outboxes: HashMap::new(),
             tasks: FuturesUnordered::new(),
             effects: Effects::default(),
@@ -79,7 +86,7 @@ impl Driver {
             let now_ms = wall_ms();
             self.core.set_congested(self.mailboxes.any_congested());
 
-            let more = self.port.drain(&mut events, TURN_EVENTS_MAX);
+            let more = self.port.drain(&mut events, self.turn_events_max);
             self.mailboxes.of(self.id).take(&mut mail);
             self.meters.mailbox_depth.set(mail.len() as f64);
             let mut count = events.len() + mail.len();
