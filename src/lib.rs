@@ -3,3 +3,4 @@
 pub mod chat;
 pub mod router;
 pub mod store;
+pub mod transport;
