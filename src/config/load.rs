@@ -337,11 +337,11 @@ mod tests {
     #[test]
     fn flags_win_over_the_environment_and_that_over_the_file() {
         let text = "[limits]\nidle_timeout_ms = 2000\nlinger_ms = 2000\nhistory_entries_max = 2\nmessage_bytes_max = 200";
-        let environment = [("GODWIT_LIMITS__ACK_TIMEOUT_MS", "3000"), ("GODWIT_LIMITS__PUSHES_MAX", "3")];
+        let environment = [("GODWIT_LIMITS__LINGER_MS", "3000"), ("GODWIT_LIMITS__HISTORY_ENTRIES_MAX", "3")];
         let limits = load(text, &environment, &["limits.history_entries_max=4"]).unwrap().config.limits;
         let seen = (limits.message_bytes_max, limits.idle_timeout_ms, limits.linger_ms, limits.history_entries_max);
         assert_eq!(seen, (200, 2000, 3000, 4));
-        assert_eq!(limits.history_entries_max, Config::default().limits.history_entries_max);
+        assert_eq!(limits.users_per_request_max, Config::default().limits.users_per_request_max);
     }
 
     #[test]
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_refused_with_its_source_and_range() {
-        let seen = error("[token]\nlifetime_days = 0", &[("GODWIT_LIMITS__PUSHES_MAX", "0")], &[]);
+        let seen = error("[token]\nlifetime_days = 0", &[("GODWIT_LIMITS__HISTORY_ENTRIES_MAX", "0")], &[]);
         assert!(seen.contains("token.lifetime_days") && seen.contains("1 to 3650"), "{seen}");
         assert!(seen.contains("limits.history_entries_max (the environment)"), "{seen}");
     }
