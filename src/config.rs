@@ -27,8 +27,7 @@ use std::{
 section! {
     /// Everything an operator can decide.
     Config {
-        /// The UDP address for clients. The default is reached from this machine only; 0.0.0.0:4433 or [::]:4433 opens it
-        /// to others.
+        /// The UDP address for clients. The default is reached from this machine only; 0.0.0.0:4433 opens it to others.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 4433));
         /// How many cores to serve with, one pinned thread each. 0: all.
         cores: usize = 0, in 0..=1024;
@@ -65,7 +64,6 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

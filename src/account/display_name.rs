@@ -55,7 +55,6 @@ pub enum InvalidDisplayName {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -88,7 +88,6 @@ pub enum InvalidInvitation {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

@@ -48,7 +48,6 @@ pub struct InvalidPassword;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -163,7 +163,6 @@ pub enum PasswordError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use futures_util::{FutureExt, future::join_all};
     use std::time::{Duration, Instant};

@@ -57,7 +57,6 @@ pub struct InvalidToken;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -104,7 +104,6 @@ pub enum InvalidUsername {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

@@ -175,7 +175,6 @@ pub struct AdminError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::telemetry::{metric, recorder_tests::local};
     use std::io::{Read, Write};

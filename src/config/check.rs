@@ -106,7 +106,6 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn invalid_keys(config: &Config) -> Vec<String> {

@@ -302,7 +302,6 @@ impl fmt::Display for Lines {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::RegistrationMode;
     use proptest::prelude::*;

@@ -82,7 +82,6 @@ fn print_docs(out: &mut String, key: &Key) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::RegistrationMode;
 

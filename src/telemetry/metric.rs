@@ -83,7 +83,7 @@ metrics! {
     CONVERSATIONS_ACTIVE = "godwit_conversations_active", Kind::Gauge, Count;
     /// Items waiting for a core, by core.
     MAILBOX_DEPTH = "godwit_mailbox_depth", Kind::Gauge, Count;
-    /// Length of a core's turn, from its first event to its last flush.
+    /// Length of a core's turn, from its first event to its last flush, by core.
     TURN_SECONDS = "godwit_turn_seconds", Kind::Histogram(TURN_BOUNDS), Seconds;
     /// Events that a core took in one turn.
     TURN_EVENTS = "godwit_turn_events", Kind::Histogram(BATCH_BOUNDS), Count;

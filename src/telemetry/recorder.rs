@@ -56,7 +56,6 @@ pub enum RecorderError {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// Metrics of a test of its own, whatever other tests of the process do.
