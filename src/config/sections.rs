@@ -51,8 +51,8 @@ section! {
         /// Members of one group. Each costs a row in the store, some 100 bytes of memory while the group is active, and a
         /// push for every message.
         group_members_max: usize = 5000, in 2..=100_000;
-        /// User ids in one request that creates a group, adds members or finds users.
-        users_per_request_max: usize = 500, in 1..=1000;
+        /// Users in one request that creates a group, adds members or finds users. As many profiles fit one frame.
+        users_per_request_max: usize = 400, in 1..=400;
         /// Conversations in one page of a sync or of the list, and known positions in one sync request.
         conversations_per_page_max: usize = 200, in 1..=1000;
         /// Devices of one user that are logged in at the same time.
@@ -201,7 +201,7 @@ section! {
     /// What the server writes to standard error.
     Log {
         /// "error", "warn", "info", "debug", "trace", or a list by module: "info,godwit::store=debug".
-        filter: String = "info".into();
+        filter: String = "info,fjall=warn,lsm_tree=warn".into();
         /// "plain" for people, "json" for a log collector.
         format: LogFormat = LogFormat::Plain;
     }
