@@ -5,6 +5,7 @@ pub mod admin;
 pub mod chat;
 pub mod config;
 pub mod router;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod transport;

@@ -6,8 +6,8 @@ use godwit::{
     account::{Invitation, InvitationSecret},
     config::{Config, Loaded, LogFormat, Overrides},
     server::Server,
+    store::InvitationId,
     telemetry::{LogStyle, start_log},
-    terminal::ChatArguments,
     transport::Steering,
 };
 use std::{
@@ -32,8 +32,6 @@ struct CommandLine {
 enum Command {
     /// Serve clients until a SIGINT or SIGTERM (the default).
     Serve(ConfigArguments),
-    /// Chat in the terminal.
-    Chat(Box<ChatArguments>),
     /// Print an invitation code, for a server whose registration.mode is "invitation". The server may be running.
     Invite(InviteArguments),
     /// Print the configuration in force as TOML, every key with what it does.
@@ -85,7 +83,6 @@ fn main() -> ExitCode {
     let arguments = CommandLine::parse();
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve(&arguments),
-        Command::Chat(arguments) => return chat(*arguments),
         Command::Invite(arguments) => invite(&arguments),
         Command::Config(arguments) => print_config(&arguments),
     };
@@ -156,30 +153,16 @@ async fn until_told_to_stop() -> Result<()> {
     }
 }
 
-fn chat(arguments: ChatArguments) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("godwit: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(godwit::terminal::run(arguments)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("godwit: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 fn invite(arguments: &InviteArguments) -> Result<()> {
     let Loaded { config, .. } = arguments.config.load()?;
     let secret = InvitationSecret::load_or_create(&config.data_dir)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
     let expires = now + Duration::from_secs(u64::from(arguments.days) * 24 * 3600);
     let expires_ms = u64::try_from(expires.as_millis()).context("the clock is far in the future")?;
-    println!("{}", Invitation::new(expires_ms).to_code(&secret));
+    let mut id = [0; 16];
+    anyhow::ensure!(aws_lc_rs::rand::fill(&mut id).is_ok(), "the system has no randomness");
+    let invitation = Invitation { id: InvitationId(id), expires_ms };
+    println!("{}", invitation.to_code(&secret));
     Ok(())
 }
 

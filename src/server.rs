@@ -153,7 +153,7 @@ impl Server {
     /// Takes no new clients, tells those it has to connect again, waits for what is on its way to the disk, and closes the
     /// store. Takes at most `limits.drain_timeout_ms` and a sync.
     pub fn stop(self) {
-        self.health.set(Stage::Stopping);
+        self.health.set(Stage::Draining);
         // Every receiver may be gone already, when every core has ended by itself.
         let _ = self.stop.send(true);
         for thread in self.threads {

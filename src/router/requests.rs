@@ -16,7 +16,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use godwit_proto::{
-    ClientMsgId, ConversationId, PROTOCOL_VERSION, Seq, UserId,
+    ClientMsgId, ConversationId, ConversationKind, PROTOCOL_VERSION, Seq, UserId,
     v1::{self, ErrorCode, client_frame::Body as Request, server_frame::Body},
 };
 use prost::Message;
@@ -232,7 +232,8 @@ impl Core {
         Ok(())
     }
 
-    /// To the core that owns the conversation.
+    /// To the core that owns the conversation. Who takes part in a direct one is in its id, so that nobody can make a core
+    /// load the conversations of others.
     fn route(
         &mut self,
         to: ReplyAddress,
@@ -242,6 +243,12 @@ impl Core {
         action: Action,
         effects: &mut Effects,
     ) {
+        if let ConversationKind::Direct(low, high) = conversation.kind()
+            && ![low, high].contains(&user)
+        {
+            let message = "you are no member of this conversation, or there is none";
+            return self.refuse(to, ErrorCode::NotAMember, message, effects);
+        }
         let reply_to = self.reply_to(to, kind);
         let mail = Mail::Request(conversation, Input { reply_to, user, action });
         self.mail(self.placement.of_conversation(conversation), mail, effects);
