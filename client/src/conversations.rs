@@ -84,6 +84,11 @@ impl Conversations {
         }
     }
 
+    /// Whose conversations these are.
+    pub(crate) fn me(&self) -> UserId {
+        self.me
+    }
+
     /// Entries that the server pushed.
     pub(crate) fn on_push(&mut self, id: ConversationId, entries: Vec<Entry>, now: Instant) {
         self.offer(id, entries, true, now);
