@@ -278,7 +278,9 @@ async fn the_same_device_has_one_session_and_a_logout_everywhere_ends_all() {
         _ => None,
     };
     loop {
-        if let Some(code) = closed(&next(&mut phone_events).await) {
+        let event = next(&mut phone_events).await;
+        eprintln!("{event:?}");
+        if let Some(code) = closed(&event) {
             assert_eq!(code, Some(ErrorCode::SessionEnded));
             break;
         }
