@@ -63,12 +63,15 @@ pub(crate) struct Fetch {
     pub(crate) limit: u32,
 }
 
-/// A page failed without a hint when to come back, or brought nothing although it should have.
+/// A page brought nothing although it should have.
 const FETCH_RETRY: Duration = Duration::from_secs(1);
+
+/// A page was refused without a hint when to come back.
+const FETCH_REFUSED_RETRY: Duration = Duration::from_secs(30);
 
 impl Conversations {
     pub(crate) fn new(me: UserId, catch_up: CatchUp, limits: ClientLimits, known: &[(ConversationId, Seq)]) -> Self {
-        let known = known.iter().map(|&(id, seq)| (id, Conversation::new(Some(seq.next()), me)));
+        let known = known.iter().map(|&(id, seq)| (id, Conversation::new(Some(Seq(seq.0.saturating_add(1))), me)));
         Self {
             me,
             catch_up,
@@ -149,7 +152,8 @@ impl Conversations {
         let start = match (timeline.position(), self.catch_up) {
             (None, CatchUp::FromNewest) if !self.synced_before => {
                 // What was pushed while the sync was under way happened after the connect, so the application hears it.
-                first.max(timeline.first_heard().unwrap_or(last.next()).min(last.next()))
+                let after_last = Seq(last.0.saturating_add(1));
+                first.max(timeline.first_heard().map_or(after_last, |heard| heard.min(after_last)))
             }
             _ => first,
         };
@@ -220,7 +224,7 @@ impl Conversations {
             };
             // The answer to any page tells where the conversation begins.
             let missing = match conversation.timeline.position() {
-                None => Some((conversation.timeline.newest(), conversation.timeline.newest())),
+                None => Some(conversation.timeline.newest().max(Seq::FIRST)).map(|newest| (newest, newest)),
                 Some(_) => conversation.timeline.missing(),
             };
             let Some((from, to)) = missing else {
@@ -258,7 +262,7 @@ impl Conversations {
         if refusal.code == ErrorCode::NotAMember {
             self.on_removed(id);
         } else {
-            self.fetch_later(id, now + refusal.retry_after.unwrap_or(FETCH_RETRY));
+            self.fetch_later(id, now + refusal.retry_after.unwrap_or(FETCH_REFUSED_RETRY));
         }
     }
 

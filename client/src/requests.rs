@@ -100,10 +100,10 @@ impl Client {
     pub async fn leave(&self, group: ConversationId) -> Result<(), RequestError> {
         let client_msg_id: ClientMsgId = random_msg_id();
         let request = v1::LeaveRequest { conversation_id: group.to_bytes(), client_msg_id: client_msg_id.to_bytes() };
-        let mut asked = 0;
-        match self.ask_counting(Body::Leave(request), &mut asked).await {
-            // The answer to an earlier attempt got lost; by then the user had left.
-            Err(error) if asked > 1 && error.code() == Some(ErrorCode::NotAMember) => Ok(()),
+        let mut lost = 0;
+        match self.ask_counting(Body::Leave(request), &mut lost).await {
+            // By an earlier attempt, whose answer got lost, the user has left.
+            Err(error) if lost > 0 && error.code() == Some(ErrorCode::NotAMember) => Ok(()),
             answer => expect!(answer?, ChangeMembers).map(drop),
         }
     }
@@ -199,20 +199,19 @@ impl Client {
         self.ask_counting(body, &mut 0).await
     }
 
-    /// Asks on the session stream, and counts how often.
-    async fn ask_counting(&self, body: Body, asked: &mut u32) -> Result<Reply, RequestError> {
+    /// Asks on the session stream, and counts the attempts whose answer was lost with the connection.
+    async fn ask_counting(&self, body: Body, lost: &mut u32) -> Result<Reply, RequestError> {
         let body = fits(body)?;
         loop {
             self.link().await?;
-            *asked += 1;
             let (reply, answer) = oneshot::channel();
             let command = Command::Request { body: Box::new(body.clone()), reply };
             self.shared.commands.send(command).await.map_err(|_| RequestError::Closed)?;
             match answer.await {
                 Ok(Answer::Reply(reply)) => return Ok(*reply),
                 Ok(Answer::Refused(refusal)) => pause_or_refuse(refusal).await?,
-                // The connection was lost; ask on the next one.
-                Err(_) => {}
+                // Ask on the next one.
+                Err(_) => *lost += 1,
             }
         }
     }
