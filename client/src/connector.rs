@@ -231,8 +231,8 @@ impl Connector {
         }
         let has_password = !matches!(self.config.credentials, Credentials::Token { .. });
         match (&mut self.login, refusal.code) {
-            // Taken by an attempt of ours whose answer got lost, perhaps: then the password is right.
-            (Login::Register { in_doubt: true }, ErrorCode::UsernameTaken) => {
+            // Taken, or the invitation used, by an attempt of ours whose answer got lost, perhaps: then the password is right.
+            (Login::Register { in_doubt: true }, ErrorCode::UsernameTaken | ErrorCode::InvalidInvitation) => {
                 let again = Verdict::Retry { reason: refusal.to_string(), asked: true, after: None };
                 self.login = Login::Password { registration: Some(refusal) };
                 again

@@ -204,5 +204,5 @@ async fn a_server_with_little_patience_hears_from_an_idle_client_in_time() {
     let since = Instant::now();
     let frame = peer.session.next().await;
     assert!(matches!(frame.body, Some(client_frame::Body::Heartbeat(_))), "{frame:?}");
-    assert!(frame.request_id == 0 && since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 }
