@@ -14,8 +14,8 @@ use godwit_proto::{
     LANES, PROTOCOL_VERSION, UserId,
     codec::FRAME_BYTES_MAX,
     v1::{
-        AuthenticateResponse, ClientFrame, ErrorCode, HelloRequest, HelloResponse, Limits, LoginRequest,
-        RegisterRequest, ResumeRequest, client_frame::Body, server_frame::Body as Reply,
+        AuthenticateResponse, ClientFrame, ErrorCode, HelloRequest, Limits, LoginRequest, RegisterRequest,
+        ResumeRequest, client_frame::Body, server_frame::Body as Reply,
     },
 };
 use prost::Message;
@@ -191,7 +191,7 @@ impl Connector {
             Ok(_) => return Err(Verdict::protocol("the login was answered with something else")),
             Err(refusal) => return Err(self.on_login_refused(refusal, was_in_doubt)),
         };
-        self.established(connection, writer, reader, hello, authenticated)
+        self.established(connection, writer, reader, hello.limits, authenticated)
     }
 
     fn established(
@@ -199,10 +199,10 @@ impl Connector {
         connection: Connection,
         writer: SendStream,
         reader: FrameReader,
-        hello: HelloResponse,
+        limits: Option<Limits>,
         authenticated: AuthenticateResponse,
     ) -> Result<Established, Verdict> {
-        let limits = hello.limits.ok_or_else(|| Verdict::protocol("hello without limits"))?;
+        let limits = limits.ok_or_else(|| Verdict::protocol("hello without limits"))?;
         let user_id = UserId::new(authenticated.user_id).map_err(|_| Verdict::protocol("a login without a user"))?;
         let token = match &self.login {
             Login::Token(token) if authenticated.token.is_empty() => token.clone(),
@@ -231,8 +231,8 @@ impl Connector {
         }
         let has_password = !matches!(self.config.credentials, Credentials::Token { .. });
         match (&mut self.login, refusal.code) {
-            // Taken by an attempt of ours whose answer got lost, perhaps: then the password is right.
-            (Login::Register { in_doubt: true }, ErrorCode::UsernameTaken) => {
+            // Taken, or the invitation used, by an attempt of ours whose answer got lost, perhaps: then the password is right.
+            (Login::Register { in_doubt: true }, ErrorCode::UsernameTaken | ErrorCode::InvalidInvitation) => {
                 let again = Verdict::Retry { reason: refusal.to_string(), asked: true, after: None };
                 self.login = Login::Password { registration: Some(refusal) };
                 again

@@ -8,7 +8,7 @@ use crate::{
     unread::Unread,
 };
 use godwit_proto::{
-    ConversationId, Seq, UserId,
+    ConversationId, ConversationKind, Seq, UserId,
     v1::{self, ConversationPosition, ConversationSummary, Entry, ErrorCode, KnownConversation, entry::Content},
 };
 use std::{
@@ -24,6 +24,8 @@ pub(crate) struct Conversations {
     catch_up: CatchUp,
     limits: ClientLimits,
     map: BTreeMap<ConversationId, Conversation>,
+    /// Counts sync requests.
+    sync_requests: u64,
     /// Entries that wait in all timelines together.
     early_entries: usize,
     /// To be fetched as soon as there is a stream for it.
@@ -45,6 +47,8 @@ struct Conversation {
     fetch: Fetching,
     /// The newest entry that was handed over removed this user.
     is_left: bool,
+    /// How many sync requests there had been at the newest push.
+    pushed_during: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +67,21 @@ pub(crate) struct Fetch {
     pub(crate) limit: u32,
 }
 
-/// A page failed without a hint when to come back, or brought nothing although it should have.
+/// A page brought nothing although it should have.
 const FETCH_RETRY: Duration = Duration::from_secs(1);
+
+/// A page was refused without a hint when to come back.
+const FETCH_REFUSED_RETRY: Duration = Duration::from_secs(30);
 
 impl Conversations {
     pub(crate) fn new(me: UserId, catch_up: CatchUp, limits: ClientLimits, known: &[(ConversationId, Seq)]) -> Self {
-        let known = known.iter().map(|&(id, seq)| (id, Conversation::new(Some(seq.next()), me)));
+        let known = known.iter().map(|&(id, seq)| (id, Conversation::new(Some(Seq(seq.0.saturating_add(1))), me)));
         Self {
             me,
             catch_up,
             limits,
             map: known.collect(),
+            sync_requests: 0,
             early_entries: 0,
             fetch_queue: VecDeque::new(),
             fetch_later: BTreeSet::new(),
@@ -92,6 +100,9 @@ impl Conversations {
     /// Entries that the server pushed.
     pub(crate) fn on_push(&mut self, id: ConversationId, entries: Vec<Entry>, now: Instant) {
         self.offer(id, entries, true, now);
+        if let Some(conversation) = self.map.get_mut(&id) {
+            conversation.pushed_during = self.sync_requests;
+        }
         self.fetch_if_missing(id, now, false);
     }
 
@@ -124,7 +135,8 @@ impl Conversations {
     }
 
     /// The next request of a sync walk that came as far as `after`.
-    pub(crate) fn sync_request(&self, after: Option<ConversationId>, known_max: usize) -> v1::SyncRequest {
+    pub(crate) fn sync_request(&mut self, after: Option<ConversationId>, known_max: usize) -> v1::SyncRequest {
+        self.sync_requests += 1;
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let mut listed = self.map.range((start, std::ops::Bound::Unbounded)).filter_map(|(id, conversation)| {
             let position = conversation.timeline.position()?;
@@ -149,7 +161,8 @@ impl Conversations {
         let start = match (timeline.position(), self.catch_up) {
             (None, CatchUp::FromNewest) if !self.synced_before => {
                 // What was pushed while the sync was under way happened after the connect, so the application hears it.
-                first.max(timeline.first_heard().unwrap_or(last.next()).min(last.next()))
+                let after_last = Seq(last.0.saturating_add(1));
+                first.max(timeline.first_heard().map_or(after_last, |heard| heard.min(after_last)))
             }
             _ => first,
         };
@@ -190,6 +203,16 @@ impl Conversations {
         self.catching_up.is_empty()
     }
 
+    /// A sync found that the user is no member of this conversation any more. Returns whether that is certain: an entry
+    /// that was pushed since the sync asked may have taken the user in again, and only another sync can tell.
+    pub(crate) fn on_sync_removed(&mut self, id: ConversationId) -> bool {
+        let is_certain = self.map.get(&id).is_none_or(|conversation| conversation.pushed_during < self.sync_requests);
+        if is_certain {
+            self.on_removed(id);
+        }
+        is_certain
+    }
+
     /// The user is no member of this conversation any more.
     pub(crate) fn on_removed(&mut self, id: ConversationId) {
         let Some(conversation) = self.map.remove(&id) else { return };
@@ -220,7 +243,7 @@ impl Conversations {
             };
             // The answer to any page tells where the conversation begins.
             let missing = match conversation.timeline.position() {
-                None => Some((conversation.timeline.newest(), conversation.timeline.newest())),
+                None => Some(conversation.timeline.newest().max(Seq::FIRST)).map(|newest| (newest, newest)),
                 Some(_) => conversation.timeline.missing(),
             };
             let Some((from, to)) = missing else {
@@ -258,7 +281,7 @@ impl Conversations {
         if refusal.code == ErrorCode::NotAMember {
             self.on_removed(id);
         } else {
-            self.fetch_later(id, now + refusal.retry_after.unwrap_or(FETCH_RETRY));
+            self.fetch_later(id, now + refusal.retry_after.unwrap_or(FETCH_REFUSED_RETRY));
         }
     }
 
@@ -297,9 +320,8 @@ impl Conversations {
         let others_wait = self.early_entries - timeline.early_entries();
         let (mut ready, mut repeated) = (Vec::with_capacity(entries.len()), false);
         for entry in entries {
-            // Every log that one hears the very first entry of begins there.
-            if entry.seq == 1 && timeline.position().is_none() {
-                timeline.start_at(Seq::FIRST, |entry, live| ready.push((entry, live)));
+            if let Some(start) = beginning(id, &entry, me, self.synced_before) {
+                timeline.start_at(start, |entry, live| ready.push((entry, live)));
             }
             let room = others_wait + timeline.early_entries() < self.limits.early_entries_max;
             repeated |= timeline.offer(entry, live, room, |entry, live| ready.push((entry, live))) == Offered::Repeated;
@@ -367,9 +389,26 @@ impl Conversations {
     }
 }
 
+/// Where a conversation begins, as far as an entry of it tells.
+fn beginning(id: ConversationId, entry: &Entry, me: UserId, is_new: bool) -> Option<Seq> {
+    match (&entry.content, id.kind()) {
+        // Whoever is added reads from there on; before it they were out, perhaps not for the first time.
+        (Some(Content::MembersAdded(added)), _) if added.member_ids.contains(&me.as_u64()) => Some(Seq(entry.seq)),
+        // Unheard of before, so all of it is new.
+        (_, ConversationKind::Direct(..)) if is_new => Some(Seq::FIRST),
+        _ => (entry.seq == 1).then_some(Seq::FIRST),
+    }
+}
+
 impl Conversation {
     fn new(next: Option<Seq>, me: UserId) -> Self {
-        Self { timeline: Timeline::new(next), unread: Unread::new(me), fetch: Fetching::No, is_left: false }
+        Self {
+            timeline: Timeline::new(next),
+            unread: Unread::new(me),
+            fetch: Fetching::No,
+            is_left: false,
+            pushed_during: 0,
+        }
     }
 }
 

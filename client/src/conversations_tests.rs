@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use super::*;
-use godwit_proto::v1::{HistoryResponse, MemberRemoved, Message};
+use godwit_proto::v1::{HistoryResponse, MemberRemoved, MembersAdded, Message};
 use proptest::prelude::*;
 
 const ME: u64 = 1;
@@ -125,10 +125,35 @@ fn a_new_group_begins_where_the_server_says_and_not_at_the_first_push() {
 }
 
 #[test]
+fn a_group_that_one_is_added_to_begins_at_that_entry() {
+    let (mut conversations, now) = synced();
+    let id = ConversationId::group([3; 16]);
+    let added = Content::MembersAdded(MembersAdded { member_ids: vec![ME] });
+    conversations.on_push(id, vec![Entry { content: Some(added), ..entry(7) }], now);
+    assert_eq!(handed_over(&mut conversations), [7]);
+    assert_eq!(conversations.next_fetch(now + FETCH_RETRY, 200), None);
+}
+
+#[test]
+fn being_taken_in_again_during_a_sync_is_not_undone_by_its_answer() {
+    let (mut conversations, now) = synced();
+    let id = ConversationId::group([3; 16]);
+    conversations.on_push(id, entries(1..=1), now);
+    conversations.sync_request(None, 10);
+    let added = Content::MembersAdded(MembersAdded { member_ids: vec![ME] });
+    conversations.on_push(id, vec![Entry { content: Some(added), ..entry(9) }], now);
+    assert!(!conversations.on_sync_removed(id), "another sync is due");
+    assert_eq!(handed_over(&mut conversations), [1, 9]);
+    conversations.sync_request(None, 10);
+    assert!(conversations.on_sync_removed(id));
+    assert_eq!(conversations.backlog.pop(), Some(Event::Removed { conversation: id }));
+}
+
+#[test]
 fn the_walk_lists_what_is_held_in_pages_ascending_by_id() {
     let known: Vec<_> = (2..=6).rev().map(|raw| (conversation(raw), Seq(raw))).collect();
     let me = UserId::new(ME).unwrap();
-    let conversations = Conversations::new(me, CatchUp::FromNewest, ClientLimits::default(), &known);
+    let mut conversations = Conversations::new(me, CatchUp::FromNewest, ClientLimits::default(), &known);
     let request = conversations.sync_request(None, 3);
     let listed: Vec<_> = request.known.iter().map(|known| known.seq).collect();
     assert_eq!((listed, request.known_continues), (vec![2, 3, 4], true));

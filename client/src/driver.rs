@@ -2,7 +2,7 @@
 
 use crate::{
     ClientConfig, ConnectError, ConnectionState, Event, Events, SendError, Sent,
-    backoff::Backoff,
+    backoff::{self, Backoff},
     close::Verdict,
     command::{Command, LinkState, NewMessage},
     connector::{Connector, Established, Identity},
@@ -10,7 +10,7 @@ use crate::{
     outbox::{Outbox, Pending},
     session::{End, Session},
 };
-use godwit_proto::UserId;
+use godwit_proto::{UserId, v1::ErrorCode};
 use quinn::Endpoint;
 use std::{
     pin::pin,
@@ -53,7 +53,7 @@ pub(crate) async fn start(config: ClientConfig) -> Result<Parts, ConnectError> {
         link: link_sender,
         identity: identity.clone(),
         conversations: Conversations::new(first.identity.user_id, catch_up, limits, &known),
-        outbox: Outbox::new(limits.sends_in_flight_max, limits.sends_in_flight_per_conversation_max),
+        outbox: Outbox::new(limits.sends_in_flight_max, limits.sends_in_flight_per_conversation_max, backoff::REFUSED),
     };
     tokio::spawn(driver.run(connector, backoff, first));
     let outbox_messages_max = limits.outbox_messages_max.max(1);
@@ -100,7 +100,7 @@ impl Driver {
             let mut verdict = match end {
                 End::Stop(stop) => break 'connected Ok(stop),
                 // The same bytes may come again: as any other loss, but without starting the backoff anew.
-                End::Lost(Verdict::Fatal(error @ ConnectError::Protocol(_))) => Verdict::unreachable(error),
+                End::Lost(Verdict::Fatal(error)) if is_fault_of_frames(&error) => Verdict::unreachable(error),
                 End::Lost(verdict) => {
                     failures = if was_synced { 0 } else { failures };
                     verdict
@@ -233,6 +233,12 @@ impl Driver {
             }
         }
     }
+}
+
+/// One side found that the other does not keep the protocol.
+fn is_fault_of_frames(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Protocol(_))
+        || matches!(error.code(), Some(ErrorCode::InvalidFrame | ErrorCode::FrameTooLarge))
 }
 
 /// Connects for the first time.

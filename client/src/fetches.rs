@@ -152,7 +152,7 @@ impl Fetches {
             conversations.on_summary(id, summary, now);
         }
         for id in page.removed.iter().filter_map(|id| ConversationId::from_slice(id).ok()) {
-            conversations.on_removed(id);
+            self.walk_again |= !conversations.on_sync_removed(id);
         }
         let up_to = ConversationId::from_slice(&page.up_to).ok();
         self.walk = if page.more && up_to > after {

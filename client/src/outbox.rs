@@ -1,6 +1,6 @@
 //! Messages that are not durable yet: what is sent next, and what is sent again.
 
-use crate::Refusal;
+use crate::{Backoff, Refusal};
 use bytes::Bytes;
 use godwit_proto::{
     ClientMsgId, ConversationId,
@@ -26,6 +26,8 @@ pub(crate) struct Outbox<R> {
     in_flight: usize,
     in_flight_max: usize,
     in_flight_per_conversation_max: usize,
+    /// What is added to the server's hints.
+    backoff: Backoff,
 }
 
 /// One message.
@@ -52,6 +54,8 @@ struct Queue<R> {
 struct Slot<R> {
     message: Pending<R>,
     attempts: u32,
+    /// Refusals for the moment, since the connection was made: each makes the next wait longer.
+    refusals: u32,
     in_flight: bool,
     /// The predecessor that the newest attempt named, and which attempt of that one was the newest then.
     after: Option<(ClientMsgId, u32)>,
@@ -72,7 +76,7 @@ pub(crate) enum Refused<R> {
 
 impl<R> Outbox<R> {
     /// An empty outbox with bounds on what is under way.
-    pub(crate) fn new(in_flight_max: usize, in_flight_per_conversation_max: usize) -> Self {
+    pub(crate) fn new(in_flight_max: usize, in_flight_per_conversation_max: usize, backoff: Backoff) -> Self {
         Self {
             conversations: HashMap::new(),
             ready: VecDeque::new(),
@@ -80,6 +84,7 @@ impl<R> Outbox<R> {
             in_flight: 0,
             in_flight_max: in_flight_max.max(1),
             in_flight_per_conversation_max: in_flight_per_conversation_max.max(1),
+            backoff,
         }
     }
 
@@ -87,7 +92,14 @@ impl<R> Outbox<R> {
     pub(crate) fn push(&mut self, message: Pending<R>) {
         let conversation = message.conversation;
         let queue = self.conversations.entry(conversation).or_default();
-        queue.messages.push_back(Slot { message, attempts: 0, in_flight: false, after: None, held: false });
+        queue.messages.push_back(Slot {
+            message,
+            attempts: 0,
+            refusals: 0,
+            in_flight: false,
+            after: None,
+            held: false,
+        });
         self.make_ready(conversation);
     }
 
@@ -121,13 +133,19 @@ impl<R> Outbox<R> {
         refusal: &Refusal,
         now: Instant,
     ) -> Refused<R> {
+        let backoff = self.backoff;
         let Some(slot) = self.landed(conversation, id) else { return Refused::Unknown };
         match refusal.retry_after {
-            Some(wait) => self.pause(conversation, now + wait),
-            // Named a predecessor that was refused, or that the server no longer knows. Never so for the first one.
-            None if refusal.code == ErrorCode::OutOfOrder && slot.after.is_some() => {
+            // It named a predecessor that was refused, or that the server no longer knows: what becomes of that one
+            // decides, not the time. Never so for a message that follows nothing.
+            _ if refusal.code == ErrorCode::OutOfOrder && slot.after.is_some() => {
                 slot.held = true;
                 self.make_ready(conversation);
+            }
+            Some(hint) => {
+                slot.refusals = slot.refusals.saturating_add(1);
+                let wait = backoff.wait(slot.refusals - 1, Some(hint));
+                self.pause(conversation, now + wait);
             }
             None => {
                 return match self.take(conversation, id) {
@@ -148,7 +166,7 @@ impl<R> Outbox<R> {
             queue.in_flight = 0;
             queue.paused_until = None;
             for slot in &mut queue.messages {
-                (slot.in_flight, slot.held) = (false, false);
+                (slot.in_flight, slot.held, slot.refusals) = (false, false, 0);
             }
             queue.is_ready = true;
             self.ready.push_back(conversation);

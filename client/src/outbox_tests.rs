@@ -5,6 +5,11 @@ use godwit_proto::UserId;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
 
+/// Without jitter, so that deadlines are exact.
+fn outbox(in_flight_max: usize, per_conversation_max: usize) -> Outbox<u8> {
+    Outbox::new(in_flight_max, per_conversation_max, Backoff { base: Duration::ZERO, max: Duration::ZERO })
+}
+
 fn conversation(raw: u64) -> ConversationId {
     ConversationId::direct(UserId::new(1).unwrap(), UserId::new(raw).unwrap())
 }
@@ -42,7 +47,7 @@ fn sends(outbox: &mut Outbox<u8>, now: Instant) -> Vec<(u8, bool, Option<u8>)> {
 
 #[test]
 fn messages_are_pipelined_and_each_names_the_unacknowledged_one_before_it() {
-    let (mut outbox, now) = (Outbox::new(9, 9), Instant::now());
+    let (mut outbox, now) = (outbox(9, 9), Instant::now());
     (1..=3).for_each(|raw| outbox.push(message(raw)));
     assert_eq!(sends(&mut outbox, now), [(1, true, None), (2, true, Some(1)), (3, true, Some(2))]);
     (1..=3).for_each(|raw| assert_eq!(outbox.accepted(conversation(2), id(raw)).unwrap().reply, raw));
@@ -52,7 +57,7 @@ fn messages_are_pipelined_and_each_names_the_unacknowledged_one_before_it() {
 
 #[test]
 fn a_lost_connection_sends_everything_unacknowledged_again_in_order_and_says_so() {
-    let (mut outbox, now) = (Outbox::new(9, 9), Instant::now());
+    let (mut outbox, now) = (outbox(9, 9), Instant::now());
     (1..=3).for_each(|raw| outbox.push(message(raw)));
     sends(&mut outbox, now);
     outbox.accepted(conversation(2), id(1)).unwrap();
@@ -63,7 +68,7 @@ fn a_lost_connection_sends_everything_unacknowledged_again_in_order_and_says_so(
 
 #[test]
 fn a_message_refused_for_now_is_sent_again_after_the_hint_and_before_its_successors() {
-    let (mut outbox, now) = (Outbox::new(9, 9), Instant::now());
+    let (mut outbox, now) = (outbox(9, 9), Instant::now());
     (1..=2).for_each(|raw| outbox.push(message(raw)));
     sends(&mut outbox, now);
     assert!(matches!(outbox.refused(conversation(2), id(1), &refusal(ErrorCode::Overloaded, 50), now), Refused::Again));
@@ -77,7 +82,7 @@ fn a_message_refused_for_now_is_sent_again_after_the_hint_and_before_its_success
 
 #[test]
 fn a_message_that_overtook_its_refused_predecessor_is_held_until_that_one_was_sent_again() {
-    let (mut outbox, now) = (Outbox::new(9, 9), Instant::now());
+    let (mut outbox, now) = (outbox(9, 9), Instant::now());
     (1..=2).for_each(|raw| outbox.push(message(raw)));
     sends(&mut outbox, now);
     outbox.refused(conversation(2), id(2), &refusal(ErrorCode::OutOfOrder, 0), now);
@@ -88,7 +93,7 @@ fn a_message_that_overtook_its_refused_predecessor_is_held_until_that_one_was_se
 
 #[test]
 fn a_message_refused_for_good_lets_its_successors_go_on() {
-    let (mut outbox, now) = (Outbox::new(9, 9), Instant::now());
+    let (mut outbox, now) = (outbox(9, 9), Instant::now());
     (1..=2).for_each(|raw| outbox.push(message(raw)));
     sends(&mut outbox, now);
     let refused = outbox.refused(conversation(2), id(1), &refusal(ErrorCode::MessageTooLarge, 0), now);
@@ -99,7 +104,7 @@ fn a_message_refused_for_good_lets_its_successors_go_on() {
 
 #[test]
 fn out_of_order_for_a_message_that_follows_nothing_is_for_good() {
-    let (mut outbox, now) = (Outbox::new(9, 9), Instant::now());
+    let (mut outbox, now) = (outbox(9, 9), Instant::now());
     outbox.push(message(1));
     sends(&mut outbox, now);
     let refused = outbox.refused(conversation(2), id(1), &refusal(ErrorCode::OutOfOrder, 0), now);
@@ -108,7 +113,7 @@ fn out_of_order_for_a_message_that_follows_nothing_is_for_good() {
 
 #[test]
 fn windows_bound_what_is_under_way_and_conversations_take_turns() {
-    let (mut outbox, now) = (Outbox::new(3, 2), Instant::now());
+    let (mut outbox, now) = (outbox(3, 2), Instant::now());
     (1..=3).for_each(|raw| outbox.push(message_in(conversation(2), raw)));
     (4..=6).for_each(|raw| outbox.push(message_in(conversation(3), raw)));
     assert_eq!(sends(&mut outbox, now).iter().map(|send| send.0).collect::<Vec<_>>(), [1, 4, 2]);
@@ -118,7 +123,7 @@ fn windows_bound_what_is_under_way_and_conversations_take_turns() {
 
 #[test]
 fn a_reply_to_nothing_under_way_changes_nothing() {
-    let (mut outbox, now) = (Outbox::new(9, 9), Instant::now());
+    let (mut outbox, now) = (outbox(9, 9), Instant::now());
     outbox.push(message(1));
     assert!(outbox.accepted(conversation(2), id(1)).is_none());
     assert!(outbox.accepted(conversation(3), id(9)).is_none());
@@ -142,7 +147,7 @@ impl Server {
             return Ok(());
         }
         if send.after_client_msg_id.first().is_some_and(|after| !log.contains(after)) {
-            return Err(refusal(ErrorCode::OutOfOrder, 0));
+            return Err(refusal(ErrorCode::OutOfOrder, 3));
         }
         if busy {
             return Err(refusal(ErrorCode::Overloaded, 5));
@@ -162,7 +167,7 @@ proptest! {
         count in 1u8..24,
         window in 1usize..5,
     ) {
-        let mut outbox = Outbox::new(window * 2, window);
+        let mut outbox = outbox(window * 2, window);
         for raw in 0..count {
             outbox.push(message_in(conversation(2 + u64::from(raw % 3)), raw));
         }

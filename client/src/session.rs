@@ -272,7 +272,9 @@ impl Session {
         let writes = self.has_room_to_write();
         if let Some(heartbeat) = self.heartbeat.as_mut().filter(|heartbeat| writes && heartbeat.next <= now) {
             heartbeat.next = now + heartbeat.every;
-            encode_request(NO_REPLY, Body::Heartbeat(HeartbeatRequest::default()), &mut self.out);
+            // Nobody waits for the answer: it is skipped as one to an unknown request.
+            let request_id = self.link.next_request_id();
+            encode_request(request_id, Body::Heartbeat(HeartbeatRequest::default()), &mut self.out);
         }
     }
 

@@ -67,7 +67,7 @@ impl Timeline {
         // A copy that waited is the same entry.
         self.early.remove(&seq);
         ready(entry, live);
-        self.next = Some(next + 1);
+        self.next = Some(next.saturating_add(1));
         self.release(ready);
         Offered::InOrder
     }
@@ -128,7 +128,7 @@ impl Timeline {
             && let Some(Early { entry, live }) = self.early.remove(&next)
         {
             ready(entry, live);
-            self.next = Some(next + 1);
+            self.next = Some(next.saturating_add(1));
         }
     }
 }

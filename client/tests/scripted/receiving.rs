@@ -5,7 +5,7 @@ use crate::{
     server::{Peer, Server, conversation, entries, soon},
 };
 use godwit_client::{
-    CatchUp, ClientConfig, Event, Seq, UserId,
+    CatchUp, ClientConfig, Event, Seq,
     v1::{ConversationSummary, ReadPush, ResyncRequiredPush, SyncResponse, client_frame, server_frame::Body},
 };
 
@@ -159,21 +159,37 @@ async fn an_application_that_does_not_look_makes_the_client_stop_reading_and_los
 }
 
 #[tokio::test]
-async fn reading_elsewhere_and_being_removed_are_told() {
+async fn reading_on_another_device_is_told() {
     let server = Server::start();
-    let (client, mut events, peer) = server.connect(server.config()).await;
+    let (_client, mut events, peer) = server.connect(server.config()).await;
     let mut lane = peer.lane().await;
     lane.push(conversation(), entries(1..=3)).await;
     let conversation_id = conversation().to_bytes();
     lane.write(Body::Read(ReadPush { conversation_id, read_seq: 2, read_ordinal: 2 })).await;
-    assert_eq!(next_seq(&mut events).await, 1);
     loop {
         if let Event::Read { read_seq, .. } = soon(events.next()).await.unwrap() {
             assert_eq!(read_seq, Seq(2));
             break;
         }
     }
-    assert_ne!(client.user_id(), UserId::new(9).unwrap());
+}
+
+#[tokio::test]
+async fn being_removed_while_away_is_told() {
+    let server = Server::start();
+    let config = ClientConfig { known: vec![(conversation(), Seq(2))], ..server.config() };
+    let client = tokio::spawn(godwit_client::Client::connect(config));
+    let mut peer = server.accept().await;
+    peer.log_in().await;
+    let removed = vec![conversation().to_bytes()];
+    peer.answer_sync(SyncResponse { removed, ..SyncResponse::default() }).await;
+    let (_client, mut events) = soon(client).await.unwrap().unwrap();
+    loop {
+        if let Event::Removed { conversation: removed } = soon(events.next()).await.unwrap() {
+            assert_eq!(removed, conversation());
+            break;
+        }
+    }
 }
 
 fn summary(last_seq: u64) -> ConversationSummary {

@@ -2,12 +2,14 @@
 
 use crate::{
     next_seq, next_state,
-    server::{Server, conversation, entries, soon},
+    server::{Server, authenticated, conversation, entries, limits, soon},
 };
 use godwit_client::{
     ConnectionState, Credentials, Logout, RequestError, SharedEndpoint,
     v1::{self, ErrorCode, client_frame, server_frame::Body},
 };
+use godwit_proto::Vshard;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn the_next_connection_resumes_with_the_token() {
@@ -20,7 +22,7 @@ async fn the_next_connection_resumes_with_the_token() {
     let resume = peer.session.next().await;
     let Some(client_frame::Body::Resume(resume_request)) = resume.body else { panic!("{resume:?}") };
     assert_eq!(resume_request.token, vec![5; 32]);
-    peer.session.reply(resume.request_id, crate::server::authenticated()).await;
+    peer.session.reply(resume.request_id, authenticated()).await;
     assert!(matches!(next_state(&mut events).await, ConnectionState::Reconnecting { attempt: 1, .. }));
     assert_eq!(next_state(&mut events).await, ConnectionState::Connected);
 }
@@ -177,4 +179,30 @@ async fn clients_share_a_socket() {
     let (_b, _events_b, peer_b) = server.connect(config()).await;
     assert_eq!(peer_a.connection.remote_address(), peer_b.connection.remote_address());
     assert_eq!(peer_a.connection.remote_address(), shared.local_addr().unwrap());
+}
+
+#[tokio::test]
+async fn a_connection_of_a_known_user_starts_on_the_users_own_core() {
+    let server = Server::start();
+    let (client, _events, peer) = server.connect(server.config()).await;
+    peer.close(ErrorCode::ShuttingDown);
+    let incoming = soon(server.endpoint.accept()).await.unwrap();
+    let first_id = incoming.orig_dst_cid();
+    assert_eq!(first_id.len(), 20);
+    assert_eq!(first_id[..2], Vshard::of_user(client.user_id()).index().to_be_bytes());
+}
+
+#[tokio::test]
+async fn a_server_with_little_patience_hears_from_an_idle_client_in_time() {
+    let server = Server::start();
+    let client = tokio::spawn(godwit_client::Client::connect(server.config()));
+    let mut peer = server.accept().await;
+    peer.greet_with(v1::Limits { idle_timeout_ms: 300, ..limits() }).await;
+    let login = peer.session.next().await;
+    peer.session.reply(login.request_id, authenticated()).await;
+    let (_client, _events) = soon(client).await.unwrap().unwrap();
+    let since = Instant::now();
+    let frame = peer.session.next().await;
+    assert!(matches!(frame.body, Some(client_frame::Body::Heartbeat(_))), "{frame:?}");
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 }

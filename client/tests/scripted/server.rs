@@ -95,9 +95,20 @@ impl Peer {
     }
 
     pub async fn greet(&mut self) {
+        self.greet_with(limits()).await;
+    }
+
+    pub async fn greet_with(&mut self, limits: v1::Limits) {
         let hello = self.session.next().await;
         assert!(matches!(hello.body, Some(client_frame::Body::Hello(_))), "{hello:?}");
-        self.session.reply(hello.request_id, Body::Hello(hello_response())).await;
+        let response = v1::HelloResponse {
+            protocol_version: 1,
+            server_name: "script".into(),
+            server_time_ms: 0,
+            limits: Some(limits),
+            registration: v1::RegistrationMode::Open.into(),
+        };
+        self.session.reply(hello.request_id, Body::Hello(response)).await;
     }
 
     /// The next bulk stream, and the request on it.
@@ -219,8 +230,8 @@ pub fn authenticated() -> Body {
     })
 }
 
-pub fn hello_response() -> v1::HelloResponse {
-    let limits = v1::Limits {
+pub fn limits() -> v1::Limits {
+    v1::Limits {
         frame_bytes_max: 65_536,
         message_bytes_max: 32_768,
         history_entries_max: 200,
@@ -229,13 +240,6 @@ pub fn hello_response() -> v1::HelloResponse {
         conversations_per_page_max: 100,
         idle_timeout_ms: 30_000,
         bulk_streams_max: 4,
-    };
-    v1::HelloResponse {
-        protocol_version: 1,
-        server_name: "script".into(),
-        server_time_ms: 0,
-        limits: Some(limits),
-        registration: 1,
     }
 }
 
