@@ -70,9 +70,8 @@ impl Server {
         // The address first: a second server is told so before it touches anything.
         let transport_options = settings::transport(config);
         let Bound { sockets, address, steering } = crate::transport::bind(config.listen, cores, &transport_options)?;
-        let admin = metrics
-            .map(|metrics| AdminListener::start(config.metrics.listen, metrics, health.clone()))
-            .transpose()?;
+        let admin =
+            metrics.map(|metrics| AdminListener::start(config.metrics.listen, metrics, health.clone())).transpose()?;
         let store = Embedded::open(settings::store(config, data_dir.store()))?;
         let certificate = match (&config.tls.cert_file, &config.tls.key_file) {
             (Some(certificate), Some(key)) => Certificate::from_files(certificate, key)?,

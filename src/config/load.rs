@@ -335,7 +335,8 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_environment_and_that_over_the_file() {
-        let text = "[limits]\nidle_timeout_ms = 2000\nlinger_ms = 2000\nhistory_entries_max = 2\nmessage_bytes_max = 200";
+        let text =
+            "[limits]\nidle_timeout_ms = 2000\nlinger_ms = 2000\nhistory_entries_max = 2\nmessage_bytes_max = 200";
         let environment = [("GODWIT_LIMITS__LINGER_MS", "3000"), ("GODWIT_LIMITS__HISTORY_ENTRIES_MAX", "3")];
         let limits = load(text, &environment, &["limits.history_entries_max=4"]).unwrap().config.limits;
         let seen = (limits.message_bytes_max, limits.idle_timeout_ms, limits.linger_ms, limits.history_entries_max);

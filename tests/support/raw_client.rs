@@ -8,7 +8,9 @@ use godwit_proto::{
     v1::{self, ClientFrame, ErrorCode, ServerFrame, client_frame::Body as Request, server_frame::Body},
 };
 use prost::Message;
-use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TransportConfig, crypto::rustls::QuicClientConfig};
+use quinn::{
+    ClientConfig, Connection, Endpoint, RecvStream, SendStream, TransportConfig, crypto::rustls::QuicClientConfig,
+};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
