@@ -170,3 +170,16 @@ async fn bad_arguments_are_named_and_lose_nothing() {
     let reply = client.request(send(notes.as_bytes(), 5, "after all that")).await;
     assert!(matches!(reply, Body::Send(v1::SendResponse { seq: 1, .. })), "{reply:?}");
 }
+
+#[tokio::test]
+async fn a_newer_session_of_the_same_device_ends_the_older() {
+    let server = TestServer::start();
+    let (mut old, user) = RawClient::new_user(server.address(), "mover").await;
+    let mut new = RawClient::connect(server.address()).await;
+    new.hello(1).await;
+    let reply = new.request(Request::Resume(v1::ResumeRequest { token: user.token })).await;
+    assert!(matches!(reply, Body::Authenticate(_)), "{reply:?}");
+    assert_eq!(error_and_close(&mut old).await, (ErrorCode::SessionEnded, 210));
+    let reply = new.request(Request::Heartbeat(v1::HeartbeatRequest { client_time_ms: 3 })).await;
+    assert!(matches!(reply, Body::Heartbeat(_)));
+}

@@ -53,6 +53,20 @@ fn the_house_is_in_order() {
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
 
+#[test]
+fn every_dependency_is_justified_in_the_architecture() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+    let unjustified = tidy_rules::unjustified(&read("Cargo.toml"), &read("docs/ARCHITECTURE.md"));
+    assert!(unjustified.is_empty(), "docs/ARCHITECTURE.md says nothing about {unjustified:?}");
+}
+
+#[test]
+fn a_dependency_without_a_reason_is_found() {
+    let manifest = "[workspace.dependencies]\ngodwit = { path = \".\" }\nprost = \"1\"\nleft-pad = \"1\"";
+    assert_eq!(tidy_rules::unjustified(manifest, "| `prost` | protobuf |\nleft-pad"), ["left-pad"]);
+}
+
 fn collect(path: &Path, into: &mut Vec<PathBuf>) {
     if path.is_dir() {
         if path.ends_with("target") {

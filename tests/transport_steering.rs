@@ -1,6 +1,6 @@
 //! Which core a connection lands on, and that it stays there.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "support/transport.rs"]
 mod support;

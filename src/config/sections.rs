@@ -51,8 +51,8 @@ section! {
         /// Members of one group. Each costs a row in the store, some 100 bytes of memory while the group is active, and a
         /// push for every message.
         group_members_max: usize = 5000, in 2..=100_000;
-        /// User ids in one request that creates a group, adds members or finds users.
-        users_per_request_max: usize = 500, in 1..=1000;
+        /// Users in one request that creates a group, adds members or finds users. As many profiles fit one frame.
+        users_per_request_max: usize = 400, in 1..=400;
         /// Conversations in one page of a sync or of the list, and known positions in one sync request.
         conversations_per_page_max: usize = 200, in 1..=1000;
         /// Devices of one user that are logged in at the same time.
@@ -60,8 +60,10 @@ section! {
         /// Bulk streams (history, sync) that one client has open at once. Each costs a slot of memory per connection,
         /// used or not.
         bulk_streams_max: u32 = 4, in 1..=64;
-        /// Requests of one session that wait for the store at the same time. Past it, they are answered OVERLOADED.
-        requests_in_flight_max: usize = 128, in 1..=4096;
+        /// Requests of one client's session stream that wait for their answer. Past it, the server stops reading from it.
+        requests_in_flight_max: usize = 1024, in 1..=65_536;
+        /// The same for each bulk stream, where an answer may be as long as a frame.
+        bulk_requests_in_flight_max: usize = 4, in 1..=1024;
         /// Open connections, all cores together. One costs about 30 KB while idle; new ones past it are answered
         /// OVERLOADED.
         sessions_max: usize = 100_000, in 1..=10_000_000;
@@ -201,7 +203,7 @@ section! {
     /// What the server writes to standard error.
     Log {
         /// "error", "warn", "info", "debug", "trace", or a list by module: "info,godwit::store=debug".
-        filter: String = "info".into();
+        filter: String = "info,fjall=warn,lsm_tree=warn".into();
         /// "plain" for people, "json" for a log collector.
         format: LogFormat = LogFormat::Plain;
     }

@@ -3,8 +3,9 @@
 use crate::chat::ConversationLimits;
 use godwit_proto::{codec::FRAME_BYTES_MAX, v1};
 
-/// Room that a frame keeps for everything around its entries.
-const FRAME_OVERHEAD_BYTES: usize = 1024;
+/// Room that a frame keeps for everything around the bytes of its entries or lines: up to a thousand of them, with a tag
+/// and a length of up to 4 bytes each.
+const FRAME_OVERHEAD_BYTES: usize = 8 * 1024;
 
 /// What a core refuses beyond. Every peer-driven queue and map of the router is bounded by one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Default for Limits {
             conversation: ConversationLimits { dedupe_entries: 128, group_members_max: 5_000 },
             message_bytes_max: 32 * 1024,
             history_entries_max: 200,
-            users_per_request_max: 500,
+            users_per_request_max: 400,
             conversations_per_page_max: 200,
             conversations_per_user_max: 20_000,
             devices_per_user_max: 16,

@@ -16,6 +16,9 @@ use godwit_proto::{
 use prost::Message;
 use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 
+/// A conversation id in `SyncResponse.removed`, with its tag and length.
+const REMOVED_BYTES: usize = 18;
+
 /// An answer, and the newest entry in it.
 pub type Answer = (Body, Option<(ConversationId, Seq)>);
 
@@ -71,7 +74,8 @@ pub async fn sync(
 
     let mut changed: Vec<v1::ConversationSummary> = Vec::new();
     let mut members_of = HashSet::with_capacity(ids.len());
-    let mut bytes = 0;
+    // Every known conversation may turn out to be removed, and is named then.
+    let mut bytes = page.known.len() * REMOVED_BYTES;
     let mut previous = None;
     for (id, line) in ids.iter().zip(lines) {
         // A conversation that the user left while this was read counts as removed.

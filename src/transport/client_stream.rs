@@ -20,15 +20,14 @@ pub(super) struct ClientStream {
     out: Outgoing,
     /// Requests that want a reply and have none yet.
     unanswered: usize,
+    unanswered_max: usize,
 }
 
 /// How far reading came.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// Nothing more to read now. The client's next bytes wake the task.
+    /// Nothing to do until the client's next bytes, a reply, or room to write one wake the task.
     Blocked,
-    /// The session's outbox is full: read again after writing.
-    OutboxFull,
     /// The core's inbox is full: read again when it has room.
     InboxFull,
     /// There may be more, but other connections come first.
@@ -44,12 +43,13 @@ pub(super) enum Read {
 }
 
 impl ClientStream {
-    pub(super) fn new(channel: Channel, send: SendStream, recv: RecvStream) -> Self {
+    /// A stream that is read on only while fewer than `unanswered_max` of its requests wait for their replies.
+    pub(super) fn new(channel: Channel, unanswered_max: usize, send: SendStream, recv: RecvStream) -> Self {
         let out = Outgoing::new(send);
         if matches!(channel, Channel::Bulk(_)) {
             out.set_priority(BULK_PRIORITY);
         }
-        Self { channel, recv: Some(recv), decoder: FrameDecoder::new(), out, unanswered: 0 }
+        Self { channel, recv: Some(recv), decoder: FrameDecoder::new(), out, unanswered: 0, unanswered_max }
     }
 
     pub(super) fn channel(&self) -> Channel {
@@ -62,14 +62,14 @@ impl ClientStream {
 
     /// Queues a reply, or an unasked frame.
     pub(super) fn push(&mut self, frame: Bytes) {
-        if RequestId::decode_length_delimited(&*frame).is_ok_and(|frame| frame.request_id != 0) {
+        if Reply::decode_length_delimited(&*frame).is_ok_and(|reply| reply.request_id != 0) {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
         self.out.push(frame);
     }
 
-    /// Reads what is there and hands whole frames to the core, one after the other and only while both the core and the
-    /// session's outbox have room.
+    /// Reads what is there and hands whole frames to the core, one after the other, and only while the core, the session's
+    /// outbox and this stream have room for their replies.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, session: &OpenSession) -> Read {
         let mut chunks_left = CHUNKS_PER_TURN_MAX;
         loop {
@@ -103,8 +103,8 @@ impl ClientStream {
     /// Hands in the frames that were read; says what holds them up, if anything.
     fn hand_in(&mut self, session: &OpenSession) -> Option<Read> {
         while self.decoder.pending_bytes() > 0 {
-            if session.outbox().is_full() {
-                return Some(Read::OutboxFull);
+            if session.outbox().is_full() || self.unanswered >= self.unanswered_max {
+                return Some(Read::Blocked);
             }
             if !session.port().has_room() {
                 return Some(Read::InboxFull);
@@ -112,7 +112,7 @@ impl ClientStream {
             match self.decoder.next_frame() {
                 Ok(Some(frame)) => {
                     // A frame that does not decode is for the core to answer, which closes the connection.
-                    if RequestId::decode(&*frame).is_ok_and(|frame| frame.request_id != 0) {
+                    if Request::decode(frame.clone()).is_ok_and(|request| request.wants_reply()) {
                         self.unanswered += 1;
                     }
                     session.frame(self.channel, frame);
@@ -138,9 +138,25 @@ impl ClientStream {
     }
 }
 
-/// The one field that says whether a frame wants, or is, a reply. Whatever else a frame holds is skipped.
+/// What of a `ClientFrame` says whether it wants a reply. The rest is skipped.
 #[derive(Clone, PartialEq, Message)]
-struct RequestId {
+struct Request {
+    #[prost(uint64, tag = "1")]
+    request_id: u64,
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    ack: Option<Bytes>,
+}
+
+impl Request {
+    /// Acks are never answered, even if a client numbers them.
+    fn wants_reply(&self) -> bool {
+        self.request_id != 0 && self.ack.is_none()
+    }
+}
+
+/// What of a `ServerFrame` says whether it is a reply. The rest is skipped.
+#[derive(Clone, PartialEq, Message)]
+struct Reply {
     #[prost(uint64, tag = "1")]
     request_id: u64,
 }
@@ -151,3 +167,22 @@ const BULK_PRIORITY: i32 = -1;
 /// A chunk is at most what one packet carried, so one connection reads at most some 80 KB before others get their turn.
 const CHUNKS_PER_TURN_MAX: usize = 64;
 const CHUNKS_PER_READ: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use godwit_proto::v1::{AckRequest, ClientFrame, HeartbeatRequest, client_frame::Body};
+
+    fn wants_reply(request_id: u64, body: Body) -> bool {
+        let frame = ClientFrame { request_id, body: Some(body) }.encode_to_vec();
+        Request::decode(Bytes::from(frame)).unwrap().wants_reply()
+    }
+
+    #[test]
+    fn a_numbered_request_wants_a_reply_unless_it_is_an_ack() {
+        assert!(wants_reply(7, Body::Heartbeat(HeartbeatRequest::default())));
+        assert!(!wants_reply(0, Body::Heartbeat(HeartbeatRequest::default())));
+        assert!(!wants_reply(7, Body::Ack(AckRequest::default())));
+    }
+}

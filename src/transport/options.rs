@@ -33,6 +33,11 @@ pub struct TransportOptions {
 
     /// Bulk streams that one client may have open at once.
     pub bulk_streams_max: u32,
+    /// Requests of one session stream that may wait for their replies; the next ones are not read. Replies there are small.
+    pub requests_in_flight_max: usize,
+    /// The same for each bulk stream, where a reply may be as long as a frame: times streams, times frame, this is what
+    /// one client can make the server prepare for it.
+    pub bulk_requests_in_flight_max: usize,
     /// Bytes that a client may have in flight before it has authenticated, on all streams together.
     pub unauthenticated_receive_window_bytes: u32,
     /// The same after it has: the most that one client can make the server hold of what it sends.
@@ -70,9 +75,11 @@ impl Default for TransportOptions {
             drain_timeout_ms: 5_000,
             handshakes_max: 4_096,
             retry_handshakes_min: 512,
-            incoming_max: 4_096,
+            incoming_max: 2_048,
             incoming_bytes_max: 16 << 20,
             bulk_streams_max: 4,
+            requests_in_flight_max: 1_024,
+            bulk_requests_in_flight_max: 4,
             unauthenticated_receive_window_bytes: 16 << 10,
             receive_window_bytes: 256 << 10,
             stream_receive_window_bytes: 96 << 10,
@@ -99,6 +106,8 @@ impl TransportOptions {
         at_least("handshakes_max", self.handshakes_max as u64, 1)?;
         at_least("incoming_max", self.incoming_max as u64, 1)?;
         at_least("incoming_bytes_max", self.incoming_bytes_max, 1 << 16)?;
+        at_least("requests_in_flight_max", self.requests_in_flight_max as u64, 1)?;
+        at_least("bulk_requests_in_flight_max", self.bulk_requests_in_flight_max as u64, 1)?;
         at_least("unauthenticated_receive_window_bytes", self.unauthenticated_receive_window_bytes.into(), 1_024)?;
         at_least("receive_window_bytes", self.receive_window_bytes.into(), 1_024)?;
         at_least("stream_receive_window_bytes", self.stream_receive_window_bytes.into(), 1_024)?;

@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
             connection,
             options,
             open,
-            session_stream: ClientStream::new(Channel::Session, send, recv),
+            session_stream: ClientStream::new(Channel::Session, options.requests_in_flight_max, send, recv),
             bulk_streams: Vec::new(),
             lanes: Lanes::new(connection),
             bulk_streams_seen: 0,
@@ -93,7 +93,8 @@ impl<'a> Session<'a> {
     pub(super) fn on_stream(&mut self, send: SendStream, recv: RecvStream) {
         let channel = Channel::Bulk(self.bulk_streams_seen);
         self.bulk_streams_seen += 1;
-        self.bulk_streams.push(ClientStream::new(channel, send, recv));
+        let in_flight_max = self.options.bulk_requests_in_flight_max;
+        self.bulk_streams.push(ClientStream::new(channel, in_flight_max, send, recv));
     }
 
     /// Writes and reads all that can be written and read now, and arranges to be woken for the rest.
@@ -109,7 +110,7 @@ impl<'a> Session<'a> {
     }
 
     /// Writes what is left, gives it [`linger_ms`](TransportOptions::linger_ms) to arrive, and closes the connection.
-    pub(super) async fn close(mut self, end: End) {
+    pub(super) async fn close(&mut self, end: End) {
         let (code, reason) = match end {
             End::Lost(error) => return tracing::trace!(%error, "a connection was lost"),
             End::Finished => (0, String::new()),
@@ -234,8 +235,7 @@ impl<'a> Session<'a> {
     /// What every kind of stream has in common.
     fn on_read(&mut self, cx: &mut Context<'_>, channel: Channel, read: Read) -> Option<End> {
         match read {
-            // The outbox is full of what this session has not written; writing more of it wakes the task.
-            Read::Blocked | Read::OutboxFull | Read::Done | Read::Abandoned => None,
+            Read::Blocked | Read::Done | Read::Abandoned => None,
             Read::TurnOver => {
                 cx.waker().wake_by_ref();
                 None

@@ -364,11 +364,19 @@ pub struct ClientSettings {
     pub steered: Option<u16>,
     pub stream_receive_window_bytes: u32,
     pub uni_streams: u32,
+    /// Without a post-quantum key share the client hello fits one packet.
+    pub classic_key_exchange: bool,
 }
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { alpn: godwit_proto::ALPN, steered: None, stream_receive_window_bytes: 1 << 20, uni_streams: 4 }
+        Self {
+            alpn: godwit_proto::ALPN,
+            steered: None,
+            stream_receive_window_bytes: 1 << 20,
+            uni_streams: 4,
+            classic_key_exchange: false,
+        }
     }
 }
 
@@ -376,8 +384,11 @@ pub fn client_config(server: &Server, settings: ClientSettings) -> quinn::Client
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(server.directory.join("tls-certificate.pem")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if settings.classic_key_exchange {
+        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    }
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots)

@@ -126,6 +126,19 @@ impl House {
     }
 }
 
+/// The dependencies of the workspace that no line of a table says anything about.
+pub fn unjustified(manifest: &str, architecture: &str) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().expect("Cargo.toml is TOML");
+    let dependencies = manifest["workspace"]["dependencies"].as_table().expect("the workspace has dependencies");
+    let table: Vec<&str> = architecture.lines().filter(|line| line.starts_with('|')).collect();
+    dependencies
+        .iter()
+        .filter(|(_, dependency)| dependency.get("path").is_none())
+        .map(|(name, _)| name.clone())
+        .filter(|name| !table.iter().any(|line| line.contains(&format!("`{name}`"))))
+        .collect()
+}
+
 /// `src/router/port.rs` is of `router`, `src/server.rs` of `server`.
 fn module_of(path: &str) -> &str {
     let inner = path.trim_start_matches("src/");
