@@ -179,7 +179,7 @@ fn cut(path: &Path, sound: u64, kept: &Path) -> io::Result<()> {
     journal.sync_all()
 }
 
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Reads a file piece by piece until told to stop. Leaves out holes, for a new journal is one large hole.
 fn for_each_chunk(

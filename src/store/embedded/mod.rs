@@ -96,10 +96,15 @@ impl Embedded {
         let guard_path = guard::path(dir);
         let (guard, expected) = Guard::open(&guard_path, dir)?;
         let engine = dir.join("db");
-        if expected.is_none() && !engine.exists() {
-            create_engine(&engine, &options)?;
+        match expected {
+            _ if engine.exists() => {}
+            None => create_engine(&engine, &options)?,
+            Some(expected) => {
+                let dir = dir.to_owned();
+                return Err(OpenError::CommitsMissing { dir, guard: guard_path, expected, found: 0, torn: None });
+            }
         }
-        let torn = if engine.exists() { journal::check(&engine, dir)? } else { None };
+        let torn = journal::check(&engine, dir)?;
         let keyspaces = open_engine(&engine, &options)?;
         let expected = Expected { number: expected.unwrap_or(0), guard: &guard_path, torn: torn.as_deref() };
         let recovered = recovery::recover(&keyspaces, &expected, options.behind_rows_max, dir)?;
