@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 pub mod build;
+pub mod disk;
 pub mod log;
 pub mod users;
 

@@ -7,7 +7,7 @@
 //! message, and rows sorted by conversation are what reads want.
 //!
 //! Underneath is `fjall`, whose known fault (damage in its journal reads as its end) is covered by numbered records and a
-//! small file beside it ([`guard`]).
+//! small file beside it ([`guard`]), and by a look at the journals before the engine sees them ([`journal`]).
 
 mod acked;
 mod behind;
@@ -16,6 +16,7 @@ mod disk_space;
 mod error;
 mod guard;
 mod heads;
+mod journal;
 mod keys;
 mod keyspaces;
 mod log_reads;
@@ -44,6 +45,7 @@ use guard::Guard;
 use keyspaces::Keyspaces;
 use queue::{Queue, Weight};
 use readers::Readers;
+use recovery::Expected;
 use shared::Shared;
 use std::{
     fs::{DirBuilder, File, TryLockError},
@@ -93,8 +95,23 @@ impl Embedded {
         let lock = lock_dir(dir)?;
         let guard_path = guard::path(dir);
         let (guard, expected) = Guard::open(&guard_path, dir)?;
-        let keyspaces = open_engine(&options)?;
-        let recovered = recovery::recover(&keyspaces, expected, options.behind_rows_max, dir, &guard_path)?;
+        let engine = dir.join("db");
+        match expected {
+            _ if engine.exists() => {}
+            None => create_engine(&engine, &options)?,
+            Some(expected) => {
+                let dir = dir.to_owned();
+                return Err(OpenError::CommitsMissing { dir, guard: guard_path, expected, found: 0, torn: None });
+            }
+        }
+        let torn = journal::check(&engine, dir)?;
+        let keyspaces = open_engine(&engine, &options)?;
+        let expected = Expected { number: expected.unwrap_or(0), guard: &guard_path, torn: torn.as_deref() };
+        let recovered = recovery::recover(&keyspaces, &expected, options.behind_rows_max, dir)?;
+        if let Some(torn) = torn {
+            // Only what was never acknowledged is in it.
+            std::fs::remove_file(&torn).map_err(at(&torn))?;
+        }
         if recovered.number > 0 {
             guard.write(recovered.number).map_err(at(&guard_path))?;
         }
@@ -186,11 +203,24 @@ fn lock_dir(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn open_engine(options: &EmbeddedOptions) -> Result<Keyspaces, OpenError> {
-    let dir = &options.dir;
+/// Makes the engine's directory whole before it gets its name, so that a crash in between leaves none.
+fn create_engine(engine: &Path, options: &EmbeddedOptions) -> Result<(), OpenError> {
+    let new = engine.with_extension("new");
+    let failed = |source| OpenError::Io { path: new.clone(), source };
+    if new.exists() {
+        std::fs::remove_dir_all(&new).map_err(failed)?;
+    }
+    recovery::format(&open_engine(&new, options)?)
+        .map_err(|source| OpenError::Engine { dir: options.dir.clone(), source })?;
+    std::fs::rename(&new, engine).map_err(failed)
+}
+
+fn open_engine(engine: &Path, options: &EmbeddedOptions) -> Result<Keyspaces, OpenError> {
     // The engine asserts where it could report that files do not fit together.
-    match catch_unwind(AssertUnwindSafe(|| Keyspaces::open(dir.join("db"), options))) {
-        Ok(opened) => opened.map_err(|source| OpenError::Engine { dir: dir.clone(), source }),
-        Err(_) => Err(OpenError::Damaged { dir: dir.clone(), detail: "the storage engine panicked on it".to_owned() }),
+    match catch_unwind(AssertUnwindSafe(|| Keyspaces::open(engine, options))) {
+        Ok(opened) => opened.map_err(|source| OpenError::Engine { dir: options.dir.clone(), source }),
+        Err(_) => {
+            Err(OpenError::Damaged { dir: options.dir.clone(), detail: "the storage engine panicked on it".to_owned() })
+        }
     }
 }

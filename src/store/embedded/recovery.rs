@@ -20,13 +20,22 @@ pub(super) struct Recovered {
     pub(super) removed_upto: u64,
 }
 
-/// Checks that the records are complete, `expected` of them at least, and writes the rows that were still missing.
+/// What has to be there.
+pub(super) struct Expected<'a> {
+    /// The newest record that was durable.
+    pub(super) number: u64,
+    /// The file that says so.
+    pub(super) guard: &'a Path,
+    /// A copy of the journal as it was found, if its end was cut off.
+    pub(super) torn: Option<&'a Path>,
+}
+
+/// Checks that the records are complete, and writes the rows that were still missing.
 pub(super) fn recover(
     keyspaces: &Keyspaces,
-    expected: Option<u64>,
+    expected: &Expected<'_>,
     rows_max: usize,
     dir: &Path,
-    guard: &Path,
 ) -> Result<Recovered, OpenError> {
     let failed = |error: RowError| match error {
         RowError::Engine(source) => OpenError::Engine { dir: dir.to_owned(), source },
@@ -41,21 +50,31 @@ pub(super) fn recover(
         let detail = format!("record {missing} is gone, and {newest} is there");
         return Err(OpenError::Damaged { dir: dir.to_owned(), detail });
     }
-    if let Some(expected) = expected.filter(|expected| *expected > newest) {
-        let (dir, guard) = (dir.to_owned(), guard.to_owned());
-        return Err(OpenError::CommitsMissing { dir, guard, expected, found: newest });
+    if expected.number > newest {
+        return Err(OpenError::CommitsMissing {
+            dir: dir.to_owned(),
+            guard: expected.guard.to_owned(),
+            expected: expected.number,
+            found: newest,
+            torn: expected.torn.map(Path::to_owned),
+        });
     }
     replay(keyspaces, rows_upto, newest, rows_max).map_err(failed)?;
     Ok(Recovered { number: newest, removed_upto })
 }
 
+/// Notes this version's format in a new store, durably.
+pub(super) fn format(keyspaces: &Keyspaces) -> fjall::Result<()> {
+    keyspaces.meta.insert(keys::FORMAT, FORMAT.to_be_bytes())?;
+    keyspaces.persist()
+}
+
 fn check_format(keyspaces: &Keyspaces, dir: &Path, failed: impl Fn(RowError) -> OpenError) -> Result<(), OpenError> {
-    match keyspaces.meta.get(keys::FORMAT).map_err(|error| failed(error.into()))? {
-        Some(value) => match keys::number(&value).map_err(failed)? {
-            FORMAT => Ok(()),
-            found => Err(OpenError::Format { dir: dir.to_owned(), found, known: FORMAT }),
-        },
-        None => keyspaces.meta.insert(keys::FORMAT, FORMAT.to_be_bytes()).map_err(|error| failed(error.into())),
+    let value = keyspaces.meta.get(keys::FORMAT).map_err(|error| failed(error.into()))?;
+    match value.map(|value| keys::number(&value)).transpose().map_err(&failed)? {
+        Some(FORMAT) => Ok(()),
+        Some(found) => Err(OpenError::Format { dir: dir.to_owned(), found, known: FORMAT }),
+        None => Err(failed(RowError::Damaged("the store's format is missing".to_owned()))),
     }
 }
 
