@@ -253,6 +253,16 @@ async fn what_was_answered_before_a_close_arrives_before_it() {
 }
 
 #[tokio::test]
+async fn the_session_of_a_client_that_falls_silent_ends_with_the_idle_timeout() {
+    let server = Server::start(1, TransportOptions { idle_timeout_ms: 1_000, ..Default::default() });
+    let client = Client::authenticated(&server).await;
+    assert_eq!(server.seen(0).closed, 0);
+    support::eventually("the session is closed", || server.seen(0).closed == 1).await;
+    drop(client);
+    server.stop();
+}
+
+#[tokio::test]
 async fn a_stopping_server_says_so_to_its_clients_and_takes_no_new_ones() {
     let server = Server::start(2, TransportOptions { drain_timeout_ms: 2_000, ..Default::default() });
     let client = Client::authenticated(&server).await;

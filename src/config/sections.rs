@@ -60,8 +60,10 @@ section! {
         /// Bulk streams (history, sync) that one client has open at once. Each costs a slot of memory per connection,
         /// used or not.
         bulk_streams_max: u32 = 4, in 1..=64;
-        /// Requests of one session that wait for the store at the same time. Past it, they are answered OVERLOADED.
-        requests_in_flight_max: usize = 128, in 1..=4096;
+        /// Requests of one client's session stream that wait for their answer. Past it, the server stops reading from it.
+        requests_in_flight_max: usize = 1024, in 1..=65_536;
+        /// The same for each bulk stream, where an answer may be as long as a frame.
+        bulk_requests_in_flight_max: usize = 4, in 1..=1024;
         /// Open connections, all cores together. One costs about 30 KB while idle; new ones past it are answered
         /// OVERLOADED.
         sessions_max: usize = 100_000, in 1..=10_000_000;

@@ -39,6 +39,7 @@ pub struct Core {
     pub(super) owner: Owner,
     /// Mail to oneself, handled before the input is done with.
     local: VecDeque<Mail>,
+    pub(super) meters: CoreMeters,
     acked: HashMap<(UserId, DeviceId, ConversationId), Seq>,
     acked_since_ms: Option<u64>,
     /// Some mailbox is filling up: new work is refused until it is not.
@@ -58,6 +59,7 @@ impl Core {
             services,
             sessions: HashMap::new(),
             local: VecDeque::new(),
+            meters: CoreMeters::new(),
             acked: HashMap::new(),
             acked_since_ms: None,
             congested: false,
@@ -93,7 +95,10 @@ impl Core {
     pub fn on_closed(&mut self, now_ms: u64, id: SessionId, effects: &mut Effects) {
         let Some(session) = self.sessions.remove(&id) else { return };
         let user = match session.stage {
-            Stage::Online(online) => Some(online.user),
+            Stage::Online(online) => {
+                self.meters.sessions.decrement(1.0);
+                Some(online.user)
+            }
             Stage::Registering(_, _, identity) => Some(identity.user),
             Stage::Ended(user) => user,
             Stage::Fresh | Stage::Greeted(_) | Stage::Authenticating(_) => None,
@@ -109,7 +114,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(&id)
             && !std::mem::replace(&mut session.resync, true)
         {
-            metrics::counter!("godwit_resyncs_total").increment(1);
+            self.meters.resyncs.increment(1);
         }
     }
 
@@ -183,7 +188,10 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let user = match &session.stage {
             Stage::Ended(_) => return,
-            Stage::Online(online) => Some(online.user),
+            Stage::Online(online) => {
+                self.meters.sessions.decrement(1.0);
+                Some(online.user)
+            }
             Stage::Registering(_, _, identity) => Some(identity.user),
             Stage::Fresh | Stage::Greeted(_) | Stage::Authenticating(_) => None,
         };
@@ -346,6 +354,7 @@ impl Core {
         let (user, token_expires_ms) = (identity.user, identity.token_expires_ms);
         session.stage = Stage::Online(Online { user, device: device.id, token_expires_ms });
         tracing::debug!(?user, remote = %session.remote, "session authenticated");
+        self.meters.sessions.increment(1.0);
         effects.output.push((id, Output::Authenticated));
         let frame = frames::reply(request_id, Body::Authenticate(response));
         effects.output.push((id, Output::Reply(Channel::Session, frame)));

@@ -2,9 +2,9 @@
 
 use super::{
     Completion, Core, CoreId, CorePort, Effects, Event, Mail, Mailboxes, Outbound, Outbox, Output, SessionId, Task,
+    meters::TurnMeters,
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use metrics::{Gauge, Histogram};
 use std::{
     collections::{HashMap, HashSet},
     rc::Rc,
@@ -33,14 +33,7 @@ pub struct Driver {
     touched: HashSet<SessionId>,
     /// Mail of this turn by its core.
     outgoing: Vec<Vec<Mail>>,
-    meters: Meters,
-}
-
-struct Meters {
-    turn_seconds: Histogram,
-    turn_events: Histogram,
-    mailbox_depth: Gauge,
-    delivered: metrics::Counter,
+    meters: TurnMeters,
 }
 
 impl Driver {
@@ -54,7 +47,6 @@ impl Driver {
         turn_events_max: usize,
     ) -> Self {
         let id = port.core();
-        let label = id.0.to_string();
         Self {
             core,
             id,
@@ -67,12 +59,7 @@ impl Driver {
             effects: Effects::default(),
             touched: HashSet::new(),
             outgoing: (0..cores).map(|_| Vec::new()).collect(),
-            meters: Meters {
-                turn_seconds: metrics::histogram!("godwit_turn_seconds", "core" => label.clone()),
-                turn_events: metrics::histogram!("godwit_turn_events", "core" => label.clone()),
-                mailbox_depth: metrics::gauge!("godwit_mailbox_depth", "core" => label),
-                delivered: metrics::counter!("godwit_entries_delivered_total"),
-            },
+            meters: TurnMeters::new(id.0),
         }
     }
 

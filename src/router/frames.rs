@@ -1,6 +1,6 @@
 //! Frames to clients.
 
-use super::{Mail, Push, ReplyTo};
+use super::{Mail, Push, ReplyTo, meters::count_refusal};
 use crate::chat::{LogEntry, Position, Refusal};
 use bytes::{BufMut, Bytes, BytesMut};
 use godwit_proto::{ConversationId, LANES, Seq, Vshard, codec, v1, v1::server_frame::Body};
@@ -16,8 +16,9 @@ pub fn reply(request_id: u64, body: Body) -> Bytes {
     codec::frame(&v1::ServerFrame { request_id, body: Some(body) })
 }
 
-/// The body of an error.
+/// The body of an error, which is counted.
 pub fn error(refusal: &Refusal) -> Body {
+    count_refusal(refusal);
     Body::Error(v1::Error {
         code: refusal.code.into(),
         message: refusal.message.clone(),

@@ -11,6 +11,7 @@ mod frames;
 mod limits;
 mod mail;
 mod mailbox;
+mod meters;
 mod owner;
 mod parse;
 mod placement;

@@ -2,6 +2,7 @@
 
 use super::{
     Completion, CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task, frames,
+    meters::CoreMeters,
     services::{Services, refusal},
 };
 use crate::{
@@ -32,6 +33,7 @@ pub struct Owner {
     /// Changes of this turn.
     commits: Vec<Commit>,
     commits_in_flight: usize,
+    meters: CoreMeters,
 }
 
 struct Slot {
@@ -60,6 +62,7 @@ impl Owner {
             clock: VecDeque::new(),
             commits: Vec::new(),
             commits_in_flight: 0,
+            meters: CoreMeters::new(),
         }
     }
 
@@ -82,6 +85,7 @@ impl Owner {
             self.make_room();
             self.clock.push_back(id);
             self.slots.insert(id, Slot::loading());
+            self.meters.conversations.increment(1.0);
             effects.tasks.push(self.load(id));
         }
         let Some(slot) = self.slots.get_mut(&id) else { unreachable!("the slot was just made") };
@@ -172,9 +176,6 @@ impl Owner {
             };
             let before = conversation.durable().seq;
             let failure = failure(&outcome);
-            if matches!(outcome, CommitOutcome::Durable | CommitOutcome::AlreadyDurable) {
-                metrics::counter!("godwit_messages_durable_total").increment(1);
-            }
             let mut results = Vec::new();
             conversation.on_committed(failure.as_ref(), &mut results);
             let reload = conversation.is_lost() && conversation.is_idle();
@@ -235,10 +236,12 @@ impl Owner {
             match effect {
                 Effect::Commit(Change { after, entries, members, details }) => {
                     self.commits_in_flight += 1;
+                    self.meters.accepted.increment(entries.len() as u64);
                     self.commits.push(Commit { conversation: id, after, entries, members, details });
                 }
                 Effect::Reply(to, reply) => self.reply(id, &to, reply, effects),
                 Effect::FanOut { entry, to, except } => {
+                    self.meters.durable.increment(1);
                     self.fan_out(id, &entry, &to, except.map(|reply_to| reply_to.at), effects);
                 }
                 Effect::ReadMoved { user, position, except } => {
@@ -347,6 +350,7 @@ impl Owner {
 
     fn drop_slot(&mut self, id: ConversationId, refusal: &Refusal, effects: &mut Effects) {
         let Some(slot) = self.slots.remove(&id) else { return };
+        self.meters.conversations.decrement(1.0);
         // Searched from the back: what cannot be loaded was put there a moment ago.
         if let Some(index) = self.clock.iter().rposition(|other| *other == id) {
             self.clock.remove(index);
@@ -409,6 +413,7 @@ impl Owner {
                 self.clock.push_back(id);
             } else {
                 self.slots.remove(&id);
+                self.meters.conversations.decrement(1.0);
             }
         }
     }

@@ -177,7 +177,9 @@ impl CorePort {
 /// A frame on its way to the client, encoded with its length prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outbound {
-    /// A reply, on the stream that its request came on; or an unasked frame on the session stream.
+    /// A reply, on the stream that its request came on; or an unasked frame on the session stream. Every request with a
+    /// request id, other than an ack, gets exactly one: the transport stops reading a stream with too many unanswered
+    /// requests, and ends it when the client has and the last one is answered.
     Reply(Channel, Bytes),
     /// A push, on this lane, 0..LANES.
     Push(u32, Bytes),

@@ -151,7 +151,6 @@ impl Core {
             Request::Ack(ack) => self.on_ack(now_ms, to, online, &ack)?,
             Request::Send(request) => {
                 let (conversation, action) = parse::send(request, &limits)?;
-                metrics::counter!("godwit_messages_accepted_total").increment(1);
                 self.route(to, user, conversation, ReplyKind::Send, action, effects);
             }
             Request::MarkRead(request) => {
@@ -225,7 +224,7 @@ impl Core {
             let seq = Seq(position.seq);
             let may = self.sessions.get(&to.session).is_some_and(|session| session.may_ack(conversation, seq));
             if may {
-                metrics::counter!("godwit_entries_acked_total").increment(1);
+                self.meters.acked.increment(1);
                 self.note_acked(now_ms, online, conversation, seq);
             }
         }

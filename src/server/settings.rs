@@ -39,7 +39,9 @@ pub fn router(config: &Config, cores: u16) -> router::Limits {
         users_per_request_max: limits.users_per_request_max,
         conversations_per_page_max: limits.conversations_per_page_max,
         devices_per_user_max: limits.devices_per_user_max,
-        requests_per_session_max: limits.requests_in_flight_max,
+        // What the transport lets through, so that a client that pipelines is slowed down and not refused.
+        requests_per_session_max: limits.requests_in_flight_max
+            + limits.bulk_streams_max as usize * limits.bulk_requests_in_flight_max,
         conversations_active_max: limits.conversations_active_max.div_ceil(usize::from(cores)),
         idle_timeout_ms: limits.idle_timeout_ms,
         bulk_streams_max: limits.bulk_streams_max,
@@ -61,6 +63,8 @@ pub fn transport(config: &Config) -> TransportOptions {
         incoming_max: limits.incoming_max,
         incoming_bytes_max: limits.incoming_bytes_max,
         bulk_streams_max: limits.bulk_streams_max,
+        requests_in_flight_max: limits.requests_in_flight_max,
+        bulk_requests_in_flight_max: limits.bulk_requests_in_flight_max,
         unauthenticated_receive_window_bytes: transport.unauthenticated_receive_window_bytes,
         receive_window_bytes: transport.receive_window_bytes,
         stream_receive_window_bytes: transport.stream_receive_window_bytes,

@@ -12,6 +12,7 @@ use godwit_proto::v1::ErrorCode;
 use quinn::{Connecting, Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::{
     future::poll_fn,
+    net::SocketAddr,
     pin::pin,
     rc::Rc,
     task::{Context, Poll},
@@ -40,11 +41,14 @@ pub(super) async fn run(connecting: Connecting, ticket: Ticket, shared: Rc<Share
         Err(Some((code, reason))) => return close(&connection, code, reason),
         Err(None) => return,
     };
-    let Some(open) = OpenSession::open(&shared.port, connection.remote_address(), shared.metrics.clone()) else {
+    let remote = canonical(connection.remote_address());
+    let Some(open) = OpenSession::open(&shared.port, remote, shared.metrics.clone()) else {
         return close(&connection, ErrorCode::Overloaded, "the server has as many sessions as it can serve");
     };
-    let session = Session::new(&connection, &shared.options, open, streams, authenticate_until, ticket);
-    serve(&connection, session).await;
+    // By reference from here on: an async function keeps what is moved into it twice.
+    let mut session = Session::new(&connection, &shared.options, open, streams, authenticate_until, ticket);
+    let end = serve(&connection, &mut session).await;
+    session.close(end).await;
 }
 
 async fn shake_hands(connecting: Connecting, shared: &Shared) -> Option<Connection> {
@@ -82,11 +86,12 @@ async fn session_stream(
     }
 }
 
-async fn serve(connection: &Connection, mut session: Session<'_>) {
+/// Turns until the session ends.
+async fn serve(connection: &Connection, session: &mut Session<'_>) -> End {
     let outbox = session.outbox();
     let mut changed = pin!(outbox.changed());
     let mut accept = pin!(connection.accept_bi());
-    let end = poll_fn(|cx: &mut Context<'_>| {
+    poll_fn(|cx: &mut Context<'_>| {
         // Both are polled until they wait, so that neither a change nor a stream goes unnoticed.
         while changed.as_mut().poll(cx).is_ready() {
             changed.set(outbox.changed());
@@ -101,10 +106,38 @@ async fn serve(connection: &Connection, mut session: Session<'_>) {
         }
         session.poll_turn(cx)
     })
-    .await;
-    session.close(end).await;
+    .await
+}
+
+/// A client that reaches a dual-stack socket over IPv4 looks like `::ffff:127.0.0.1`, which is no loopback address to
+/// whoever asks.
+fn canonical(remote: SocketAddr) -> SocketAddr {
+    SocketAddr::new(remote.ip().to_canonical(), remote.port())
 }
 
 fn close(connection: &Connection, code: ErrorCode, reason: &str) {
     connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn result_bytes<A, B, C, R>(_: impl Fn(A, B, C) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn an_ipv4_client_of_a_dual_stack_socket_is_known_by_its_ipv4_address() {
+        let remote = canonical(SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), 7));
+        assert_eq!(remote, "127.0.0.1:7".parse().unwrap());
+        assert!(remote.ip().is_loopback());
+    }
+
+    #[test]
+    fn a_connection_costs_little_of_our_own_memory() {
+        let bytes = result_bytes(run);
+        assert!(bytes <= 1_536, "the task of one connection takes {bytes} bytes");
+    }
 }

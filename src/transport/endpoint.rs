@@ -141,7 +141,10 @@ fn admit(incoming: Incoming, admission: &Rc<Admission>, shared: &Rc<Shared>, con
         // An address that is not validated may always be asked to retry.
         Verdict::Retry => match incoming.retry() {
             Ok(()) => handshakes.retried.increment(1),
-            Err(error) => error.into_incoming().refuse(),
+            Err(error) => {
+                error.into_incoming().refuse();
+                handshakes.refused.increment(1);
+            }
         },
         Verdict::Refuse => {
             incoming.refuse();

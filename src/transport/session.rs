@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
     }
 
     /// Writes what is left, gives it [`linger_ms`](TransportOptions::linger_ms) to arrive, and closes the connection.
-    pub(super) async fn close(mut self, end: End) {
+    pub(super) async fn close(&mut self, end: End) {
         let (code, reason) = match end {
             End::Lost(error) => return tracing::trace!(%error, "a connection was lost"),
             End::Finished => (0, String::new()),

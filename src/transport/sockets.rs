@@ -203,6 +203,22 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn steering_works_for_both_families_of_a_dual_stack_address() {
+        let Ok(bound) = bind("[::]:0".parse().unwrap(), 3, &TransportOptions::default()) else {
+            eprintln!("this machine has no IPv6");
+            return;
+        };
+        for (from, to) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+            for steered in 0..6 {
+                let sender = UdpSocket::bind(from).unwrap();
+                sender.send_to(&[0x40, 0, steered, 0], (to, bound.address.port())).unwrap();
+                assert_eq!(receiver(&bound), usize::from(steered % 3));
+            }
+        }
+    }
+
     #[test]
     fn a_second_server_on_the_same_address_is_told_so() {
         for cores in [1, 4] {
