@@ -3,6 +3,7 @@
 use super::{
     Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, ReplyAddress, SessionId,
     SessionRef, frames,
+    meters::CoreMeters,
     owner::Owner,
     presence::Presence,
     services::Services,
