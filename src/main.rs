@@ -1,2 +1,172 @@
-//! placeholder
-fn main() {}
+//! The command line.
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use godwit::{
+    account::{Invitation, InvitationSecret},
+    config::{Config, Loaded, LogFormat, Overrides},
+    server::Server,
+    store::InvitationId,
+    telemetry::{LogStyle, start_log},
+    transport::Steering,
+};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// An instant-messaging server: QUIC, protobuf frames, a durable log per conversation.
+///
+/// Without a command it serves.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ConfigArguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve clients until a SIGINT or SIGTERM (the default).
+    Serve(ConfigArguments),
+    /// Print an invitation code, for a server whose registration.mode is "invitation". The server may be running.
+    Invite(InviteArguments),
+    /// Print the configuration in force as TOML, every key with what it does.
+    Config(ConfigArguments),
+}
+
+/// Where the configuration comes from: defaults < file < GODWIT_* environment < these flags.
+#[derive(Args, Default)]
+struct ConfigArguments {
+    /// The configuration file [default: godwit.toml, if there is one].
+    #[arg(long, env = "GODWIT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The UDP address for clients [default: 127.0.0.1:4433].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// How many cores to serve with; 0: all [default: 0].
+    #[arg(long, value_name = "N")]
+    cores: Option<usize>,
+    /// Where everything is kept [default: godwit-data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Any other key, as `section.key=value`; `godwit config` lists them.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Args)]
+struct InviteArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// How long the code can be used.
+    #[arg(long, default_value_t = 7, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=365))]
+    days: u32,
+}
+
+impl ConfigArguments {
+    fn load(&self) -> Result<Loaded> {
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            cores: self.cores,
+            data_dir: self.data_dir.clone(),
+            set: self.set.clone(),
+        };
+        Ok(Config::load(self.config.as_deref(), &overrides)?)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = CommandLine::parse();
+    let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(arguments) => serve(&arguments),
+        Command::Invite(arguments) => invite(&arguments),
+        Command::Config(arguments) => print_config(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("godwit: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: &ConfigArguments) -> Result<()> {
+    let Loaded { config, file, warnings } = arguments.load()?;
+    let style = match config.log.format {
+        LogFormat::Plain => LogStyle::Plain,
+        LogFormat::Json => LogStyle::Json,
+    };
+    start_log(&config.log.filter, style)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let server = Server::start(&config)?;
+    announce(&server, &config, file.as_ref());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting to wait")?;
+    runtime.block_on(until_told_to_stop())?;
+    tracing::info!("stopping");
+    server.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What a newcomer reads first. The keys before the colons are stable, for scripts.
+fn announce(server: &Server, config: &Config, file: Option<&PathBuf>) {
+    let name = |path: &std::path::Path| path.display().to_string();
+    let data_dir = name(server.data_dir());
+    println!("godwit {} serves on {} core(s)", env!("CARGO_PKG_VERSION"), server.cores());
+    println!("  listening:     {} (QUIC)", server.address());
+    if let Steering::SingleEndpoint { reason } = server.steering() {
+        println!("  steering:      one endpoint takes all packets, because {reason}");
+    }
+    println!("  data:          {data_dir}");
+    println!("  configuration: {}", file.map_or("defaults".to_owned(), |file| name(file)));
+    let mode = format!("{:?}", config.registration_mode()).to_lowercase();
+    println!("  registration:  {mode}");
+    if let Some(address) = server.admin_address() {
+        println!("  metrics:       http://{address}/metrics");
+    }
+    println!("  fingerprint:   {}", server.fingerprint());
+    println!();
+    println!("Now open two more terminals and chat:");
+    let default_place = config.data_dir == Config::default().data_dir && config.listen == Config::default().listen;
+    let place = match default_place {
+        true => String::new(),
+        false => format!(" --server {} --fingerprint {}", server.address(), server.fingerprint()),
+    };
+    println!("  cargo run --release -- chat alice{place}");
+    println!("  cargo run --release -- chat bob{place}");
+    println!("In one of them: /to bob, then write. Stop the server with Ctrl-C.");
+}
+
+async fn until_told_to_stop() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("listening for SIGINT"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn invite(arguments: &InviteArguments) -> Result<()> {
+    let Loaded { config, .. } = arguments.config.load()?;
+    let secret = InvitationSecret::load_or_create(&config.data_dir)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
+    let expires = now + Duration::from_secs(u64::from(arguments.days) * 24 * 3600);
+    let expires_ms = u64::try_from(expires.as_millis()).context("the clock is far in the future")?;
+    let mut id = [0; 16];
+    anyhow::ensure!(aws_lc_rs::rand::fill(&mut id).is_ok(), "the system has no randomness");
+    let invitation = Invitation { id: InvitationId(id), expires_ms };
+    println!("{}", invitation.to_code(&secret));
+    Ok(())
+}
+
+fn print_config(arguments: &ConfigArguments) -> Result<()> {
+    print!("{}", arguments.load()?.config.to_commented_toml()?);
+    Ok(())
+}

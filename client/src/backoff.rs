@@ -28,6 +28,9 @@ impl Backoff {
     }
 }
 
+/// What is added to the hints with which the server refuses requests.
+pub(crate) const REFUSED: Backoff = Backoff { base: Duration::from_millis(50), max: Duration::from_secs(5) };
+
 impl Default for Backoff {
     fn default() -> Self {
         Self { base: Duration::from_millis(200), max: Duration::from_secs(20) }

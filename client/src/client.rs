@@ -1,13 +1,17 @@
 //! The handle that an application holds.
 
 use crate::{
-    ClientConfig, ConnectError, Events, RequestError, SendError,
+    ClientConfig, ConnectError, Events, Refusal, RequestError, SendError,
     command::{Command, Link, LinkState, NewMessage},
     connector::Identity,
     driver,
 };
 use bytes::Bytes;
-use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId, v1::Limits};
+use godwit_proto::{
+    ClientMsgId, ConversationId, Seq, UserId,
+    codec::FRAME_BYTES_MAX,
+    v1::{ErrorCode, Limits},
+};
 use quinn::Endpoint;
 use std::{
     io,
@@ -34,6 +38,8 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Apart from the commands, which may be held up.
+    shutdown: mpsc::Sender<oneshot::Sender<()>>,
     pub(crate) link: watch::Receiver<LinkState>,
     pub(crate) identity: Arc<RwLock<Identity>>,
     /// A permit for every message that is not durable yet.
@@ -53,6 +59,7 @@ impl Client {
         let parts = driver::start(config).await?;
         let shared = Shared {
             commands: parts.commands,
+            shutdown: parts.shutdown,
             link: parts.link,
             identity: parts.identity,
             outbox_room: Arc::new(Semaphore::new(parts.outbox_messages_max)),
@@ -105,13 +112,15 @@ impl Client {
         body: impl Into<Bytes>,
         options: SendOptions,
     ) -> Result<Sending, SendError> {
+        let body = body.into();
+        self.fits(&body, &options.content_type)?;
         let room = self.shared.outbox_room.clone().acquire_owned().await.map_err(|_| SendError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let client_msg_id = options.client_msg_id.unwrap_or_else(random_msg_id);
         let message = NewMessage {
             conversation,
             client_msg_id,
-            body: body.into(),
+            body,
             content_type: options.content_type,
             repeated: options.repeated,
             reply,
@@ -131,7 +140,7 @@ impl Client {
     /// then resolve to [`SendError::Closed`].
     pub async fn shutdown(&self) {
         let (done, ended) = oneshot::channel();
-        if self.shared.commands.send(Command::Shutdown(done)).await.is_ok() {
+        if self.shared.shutdown.send(done).await.is_ok() {
             // An error says that the driver ended on its own: the same thing.
             let _ = ended.await;
         }
@@ -145,6 +154,18 @@ impl Client {
             Ok(LinkState::Up(link)) => Ok(link.clone()),
             _ => Err(RequestError::Closed),
         }
+    }
+
+    /// Refuses here what the server would refuse, or would close the connection for.
+    fn fits(&self, body: &Bytes, content_type: &str) -> Result<(), SendError> {
+        let limits = self.limits();
+        let frame_max = FRAME_BYTES_MAX.min(limits.frame_bytes_max as usize);
+        let body_max = (limits.message_bytes_max as usize).min(frame_max.saturating_sub(SEND_OVERHEAD_BYTES));
+        if body.len() > body_max || content_type.len() > CONTENT_TYPE_BYTES_MAX {
+            let message = format!("a body is at most {body_max} bytes, a content type {CONTENT_TYPE_BYTES_MAX}");
+            return Err(SendError::Refused(Refusal::local(ErrorCode::MessageTooLarge, message)));
+        }
+        Ok(())
     }
 
     fn identity<T>(&self, read: impl FnOnce(&Identity) -> T) -> T {
@@ -196,6 +217,12 @@ pub struct Sent {
     /// When the server accepted it: milliseconds since 1970-01-01 UTC.
     pub sent_ms: u64,
 }
+
+/// What the protocol allows.
+const CONTENT_TYPE_BYTES_MAX: usize = 64;
+
+/// More than what a frame with a message in it has besides the body: three ids, the content type, tags and lengths.
+const SEND_OVERHEAD_BYTES: usize = 256;
 
 pub(crate) fn random_msg_id() -> ClientMsgId {
     ClientMsgId(rand::random())

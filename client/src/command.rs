@@ -6,7 +6,10 @@ use godwit_proto::{
     ClientMsgId, ConversationId,
     v1::{client_frame, server_frame},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// A handle's wish.
@@ -16,8 +19,6 @@ pub(crate) enum Command {
     Send(Box<NewMessage>),
     /// Ask this on the session stream. Dropped `reply`: the connection was lost first.
     Request { body: Box<client_frame::Body>, reply: oneshot::Sender<Answer> },
-    /// Close in order.
-    Shutdown(oneshot::Sender<()>),
 }
 
 /// The server's answer to a request.
@@ -64,4 +65,12 @@ pub(crate) struct Link {
     pub(crate) connection: quinn::Connection,
     /// A permit for every bulk stream that may be open.
     pub(crate) bulk_streams: Arc<Semaphore>,
+    /// The newest request id: unique on the connection, whatever stream a request is on.
+    pub(crate) request_ids: Arc<AtomicU64>,
+}
+
+impl Link {
+    pub(crate) fn next_request_id(&self) -> u64 {
+        self.request_ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }

@@ -7,7 +7,7 @@ use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 
 /// Everything [`Client::connect`](crate::Client::connect) needs. Start from [`ClientConfig::new`] and change fields.
@@ -235,14 +235,6 @@ impl Default for ClientLimits {
             ack_delay: Duration::from_millis(25),
             gap_delay: Duration::from_millis(100),
         }
-    }
-}
-
-/// The address to bind for a server's address: any port, the same family.
-pub(crate) fn unspecified_like(server: SocketAddr) -> SocketAddr {
-    match server {
-        SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
-        SocketAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
     }
 }
 

@@ -36,6 +36,11 @@ impl SharedEndpoint {
         rebind(&self.endpoint)
     }
 
+    /// Waits until the connections that were closed are forgotten, so that every server was told. Before a process ends.
+    pub async fn wait_idle(&self) {
+        self.endpoint.wait_idle().await;
+    }
+
     pub(crate) fn quinn(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -65,6 +70,10 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 fn bind_socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // IPv4 through it as well: a server's name may have addresses of both families.
+        socket.set_only_v6(false)?;
+    }
     // Some systems refuse what they will not grant. A small buffer costs speed, not correctness.
     let sized = socket
         .set_recv_buffer_size(SOCKET_BUFFER_BYTES)

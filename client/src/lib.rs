@@ -40,17 +40,28 @@
 //! Inside, one task a client (`driver`) owns the connection and the state. The rules are in modules without I/O: `outbox`
 //! (what is sent next), `timeline` and `conversations` (what is handed over next), `acks`, `unread` and `backoff`.
 
+mod acks;
+mod backlog;
 mod backoff;
 mod bulk;
 mod client;
+mod close;
 mod command;
 mod config;
 mod connector;
+mod conversations;
 mod driver;
 mod endpoint;
 mod error;
 mod events;
+mod fetches;
+mod frames;
+mod lanes;
+mod outbox;
 mod requests;
+mod session;
+mod timeline;
+mod tls;
 mod unread;
 
 pub use backoff::Backoff;

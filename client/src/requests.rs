@@ -1,7 +1,7 @@
 //! Requests other than sending: each waits for the connection, asks, and asks again as long as that can help.
 
 use crate::{
-    Client, Refusal, RequestError, bulk,
+    Client, Refusal, RequestError, backoff, bulk,
     client::random_msg_id,
     command::{Answer, Command},
 };
@@ -100,7 +100,12 @@ impl Client {
     pub async fn leave(&self, group: ConversationId) -> Result<(), RequestError> {
         let client_msg_id: ClientMsgId = random_msg_id();
         let request = v1::LeaveRequest { conversation_id: group.to_bytes(), client_msg_id: client_msg_id.to_bytes() };
-        expect!(self.ask(Body::Leave(request)).await?, ChangeMembers).map(drop)
+        let mut lost = 0;
+        match self.ask_counting(Body::Leave(request), &mut lost).await {
+            // By an earlier attempt, whose answer got lost, the user has left.
+            Err(error) if lost > 0 && error.code() == Some(ErrorCode::NotAMember) => Ok(()),
+            answer => expect!(answer?, ChangeMembers).map(drop),
+        }
     }
 
     /// All members of a group, ascending by user id.
@@ -191,7 +196,13 @@ impl Client {
 
     /// Asks on the session stream.
     async fn ask(&self, body: Body) -> Result<Reply, RequestError> {
+        self.ask_counting(body, &mut 0).await
+    }
+
+    /// Asks on the session stream, and counts the attempts whose answer was lost with the connection.
+    async fn ask_counting(&self, body: Body, lost: &mut u32) -> Result<Reply, RequestError> {
         let body = fits(body)?;
+        let mut refusals = 0;
         loop {
             self.link().await?;
             let (reply, answer) = oneshot::channel();
@@ -199,9 +210,9 @@ impl Client {
             self.shared.commands.send(command).await.map_err(|_| RequestError::Closed)?;
             match answer.await {
                 Ok(Answer::Reply(reply)) => return Ok(*reply),
-                Ok(Answer::Refused(refusal)) => pause_or_refuse(refusal).await?,
-                // The connection was lost; ask on the next one.
-                Err(_) => {}
+                Ok(Answer::Refused(refusal)) => pause_or_refuse(refusal, &mut refusals).await?,
+                // Ask on the next one.
+                Err(_) => *lost += 1,
             }
         }
     }
@@ -209,11 +220,12 @@ impl Client {
     /// Asks on a bulk stream.
     async fn ask_bulk(&self, body: Body) -> Result<Reply, RequestError> {
         let body = fits(body)?;
+        let mut refusals = 0;
         loop {
             let link = self.link().await?;
             match bulk::ask(&link, body.clone()).await {
                 Ok(reply) => return Ok(reply),
-                Err(bulk::BulkError::Refused(refusal)) => pause_or_refuse(refusal).await?,
+                Err(bulk::BulkError::Refused(refusal)) => pause_or_refuse(refusal, &mut refusals).await?,
                 Err(bulk::BulkError::Protocol) => return Err(RequestError::Protocol),
                 Err(bulk::BulkError::Lost) => self.wait_for_link_after(&link).await?,
             }
@@ -253,14 +265,13 @@ pub enum Logout {
 }
 
 /// Waits out a refusal that may pass, or reports it.
-async fn pause_or_refuse(refusal: Refusal) -> Result<(), RequestError> {
-    match refusal.retry_after {
-        Some(wait) => {
-            tokio::time::sleep(wait).await;
-            Ok(())
-        }
-        None => Err(RequestError::Refused(refusal)),
+async fn pause_or_refuse(refusal: Refusal, refusals: &mut u32) -> Result<(), RequestError> {
+    if refusal.retry_after.is_none() {
+        return Err(RequestError::Refused(refusal));
     }
+    tokio::time::sleep(backoff::REFUSED.wait(*refusals, refusal.retry_after)).await;
+    *refusals = refusals.saturating_add(1);
+    Ok(())
 }
 
 /// Refuses here what the server would close the connection for.

@@ -30,15 +30,18 @@ impl Unread {
         self.on_read(Seq(summary.read_seq), summary.read_ordinal);
     }
 
-    /// An entry of the conversation. Writing a message says that its author read what is before it.
+    /// An entry of the conversation. Writing a message says that its author read what is before it; changing the
+    /// members of a group does not.
     pub fn on_entry(&mut self, entry: &Entry) {
         self.on_last(Seq(entry.seq), entry.ordinal);
-        let joined = match &entry.content {
-            Some(Content::GroupCreated(created)) => created.member_ids.contains(&self.me.as_u64()),
-            Some(Content::MembersAdded(added)) => added.member_ids.contains(&self.me.as_u64()),
-            _ => false,
+        let me = self.me.as_u64();
+        let moves = match &entry.content {
+            Some(Content::Message(_)) => entry.sender_id == me,
+            Some(Content::GroupCreated(created)) => entry.sender_id == me || created.member_ids.contains(&me),
+            Some(Content::MembersAdded(added)) => added.member_ids.contains(&me),
+            Some(Content::MemberRemoved(_)) | None => false,
         };
-        if joined || entry.sender_id == self.me.as_u64() {
+        if moves {
             self.on_read(Seq(entry.seq), entry.ordinal);
         }
     }
@@ -117,6 +120,15 @@ mod tests {
         let added = Content::MembersAdded(MembersAdded { member_ids: vec![ME] });
         unread.on_entry(&Entry { seq: 5, ordinal: 4, sender_id: 9, content: Some(added), ..Entry::default() });
         unread.on_entry(&message(6, 5, 9));
+        assert_eq!(unread.count(), 1);
+    }
+
+    #[test]
+    fn adding_a_member_reads_nothing() {
+        let mut unread = unread();
+        unread.on_entry(&message(1, 1, 9));
+        let added = Content::MembersAdded(MembersAdded { member_ids: vec![11] });
+        unread.on_entry(&Entry { seq: 2, ordinal: 1, sender_id: ME, content: Some(added), ..Entry::default() });
         assert_eq!(unread.count(), 1);
     }
 }

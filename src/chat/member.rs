@@ -70,3 +70,10 @@ pub enum MemberChange {
     /// Takes the member out.
     Remove(UserId),
 }
+
+/// What a group is called. A direct conversation has an empty title.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConversationDetails {
+    /// At most 128 bytes.
+    pub title: String,
+}

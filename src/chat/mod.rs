@@ -3,8 +3,16 @@
 //! Whatever happens to a conversation goes in as an input together with the time; what is to be done comes out as effects.
 //! The same code runs on the server's cores and in the simulator.
 
+mod conversation;
 mod entry;
+mod input;
 mod member;
+mod membership;
+mod sending;
+mod window;
 
+pub use conversation::{Conversation, ConversationLimits};
 pub use entry::{LogEntry, MessageBody};
-pub use member::{Member, MemberChange, Position, Role};
+pub use input::{Accepted, Action, Change, Effect, Input, NewMessage, Question, Refusal, Reply};
+pub use member::{ConversationDetails, Member, MemberChange, Position, Role};
+use window::DedupeWindow;

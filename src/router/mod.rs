@@ -1,5 +1,33 @@
 //! Who owns what, and how work gets there: cores, mailboxes, and the loop of one pinned core.
+//!
+//! [`Core`] is a state machine: what a connection sent, what another core mailed and what the store answered go in, and
+//! [`Effects`] come out. `driver` runs one on a thread of its own; the simulator runs several under a seed.
 
+mod authentication;
+mod core;
+mod driver;
+mod effects;
+mod frames;
+mod limits;
+mod mail;
+mod mailbox;
+mod meters;
+mod owner;
+mod parse;
+mod placement;
 mod port;
+mod presence;
+mod queries;
+mod requests;
+mod services;
+mod session;
 
+pub use self::core::Core;
+pub use driver::Driver;
+pub use effects::{Completion, Effects, Identity, Output, ReplyAddress, Task};
+pub use limits::Limits;
+pub use mail::{Mail, Push, ReplyKind, ReplyTo, SessionRef};
+pub use mailbox::{Mailbox, Mailboxes};
+pub use placement::Placement;
 pub use port::{Channel, CoreId, CorePort, Event, Outbound, Outbox, SessionId};
+pub use services::{CheckInvitation, Passwords, Random, Registration, Services};

@@ -135,12 +135,17 @@ impl CorePort {
         self.push(session, Event::Closed);
     }
 
+    /// Whether the inbox has room.
+    pub fn has_room(&self) -> bool {
+        self.inner.events.borrow().len() < self.inner.events_max
+    }
+
     /// Waits until the inbox has room.
     pub async fn room(&self) {
         loop {
             // Registered before the check, so that a drain in between is not missed.
             let drained = self.inner.drained.notified();
-            if self.inner.events.borrow().len() < self.inner.events_max {
+            if self.has_room() {
                 return;
             }
             drained.await;
@@ -172,7 +177,9 @@ impl CorePort {
 /// A frame on its way to the client, encoded with its length prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outbound {
-    /// A reply, on the stream that its request came on; or an unasked frame on the session stream.
+    /// A reply, on the stream that its request came on; or an unasked frame on the session stream. Every request with a
+    /// request id, other than an ack, gets exactly one: the transport stops reading a stream with too many unanswered
+    /// requests, and ends it when the client has and the last one is answered.
     Reply(Channel, Bytes),
     /// A push, on this lane, 0..LANES.
     Push(u32, Bytes),
@@ -260,7 +267,10 @@ impl Outbox {
 
     /// Transport: takes everything queued, in order.
     pub fn take(&self, into: &mut Vec<Outbound>) {
-        into.append(&mut self.queue.borrow_mut());
+        let mut queue = self.queue.borrow_mut();
+        into.append(&mut queue);
+        // A burst must not leave its buffer behind in a connection that is idle from then on.
+        queue.shrink_to(QUEUE_CAPACITY_KEPT);
     }
 
     /// Transport: this many bytes went into QUIC's send buffer (or their stream is gone). Returns true when the box was
@@ -286,6 +296,9 @@ impl Outbox {
         self.closing.borrow().clone()
     }
 }
+
+/// Frames that an idle outbox has room for.
+const QUEUE_CAPACITY_KEPT: usize = 4;
 
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,6 +1,7 @@
 //! The log of every conversation, with its members and their positions.
 
 use super::StoreError;
+pub use crate::chat::ConversationDetails;
 use crate::chat::{LogEntry, Member, MemberChange};
 use futures_util::future::BoxFuture;
 use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId};
@@ -81,13 +82,6 @@ pub enum CommitOutcome {
     Conflict,
     /// Nobody knows. Load the conversation again before deciding.
     Unknown,
-}
-
-/// What a group is called. A direct conversation has an empty title.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ConversationDetails {
-    /// At most 128 bytes.
-    pub title: String,
 }
 
 /// A conversation as its owner takes it over.

@@ -6,6 +6,7 @@
 //! A commit that was answered [`CommitOutcome::Durable`] survives the death of the process and of the machine. A read
 //! sees every commit that was answered before the read began.
 
+pub mod embedded;
 mod log;
 mod users;
 

@@ -1,9 +1,10 @@
 //! `cargo xtask …`: everything a developer runs that is not plain cargo.
 
 mod generate;
+mod test;
 
-use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Everything a developer runs that is not plain cargo")]
@@ -14,6 +15,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run every check: format, lints, documentation, generated code, dependencies, tests, and a replay of messages against
+    /// a server that is killed meanwhile. Stops at the first that fails.
+    Test {
+        /// Leave out the replay, and with it the release build.
+        #[arg(long)]
+        quick: bool,
+        /// The messages to replay, one JSON object a line. By default ../shared/data/sms/en.jsonl if it is there, else
+        /// messages that the load test makes up.
+        #[arg(long)]
+        corpus: Option<PathBuf>,
+        /// How many messages to replay.
+        #[arg(long, default_value_t = 5000)]
+        limit: usize,
+    },
     /// Generate the Rust code of proto/godwit/v1/*.proto and write it to proto/src/generated.
     Generate {
         /// Write nothing; fail if the committed code is not what would be generated.
@@ -22,8 +37,16 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Test { quick, corpus, limit } => test::run(quick, corpus, limit),
         Command::Generate { check } => generate::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

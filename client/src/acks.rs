@@ -1,0 +1,79 @@
+//! Acknowledgements of entries: cumulative per conversation, many conversations a frame.
+
+use godwit_proto::ConversationId;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+/// Conversations whose position the server does not know yet.
+///
+/// An acknowledgement in a packet of its own costs the server as much as a message, so one waits a moment for another
+/// frame to travel with.
+#[derive(Debug)]
+pub(crate) struct Acks {
+    owed: BTreeSet<ConversationId>,
+    due: Option<Instant>,
+    delay: Duration,
+}
+
+/// Positions in one frame: about 9 KB.
+const POSITIONS_PER_FRAME_MAX: usize = 256;
+
+impl Acks {
+    /// Acknowledgements that wait for at most `delay`.
+    pub(crate) fn new(delay: Duration) -> Self {
+        Self { owed: BTreeSet::new(), due: None, delay }
+    }
+
+    /// The position of this conversation is to be acknowledged.
+    pub(crate) fn owe(&mut self, conversation: ConversationId, now: Instant) {
+        self.owed.insert(conversation);
+        self.due.get_or_insert(now + self.delay);
+    }
+
+    /// When they leave at the latest.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Up to a frame's worth of conversations to acknowledge now.
+    pub(crate) fn take(&mut self) -> Vec<ConversationId> {
+        let taken = std::iter::from_fn(|| self.owed.pop_first()).take(POSITIONS_PER_FRAME_MAX).collect();
+        if self.owed.is_empty() {
+            self.due = None;
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+    use super::*;
+    use godwit_proto::UserId;
+
+    fn conversation(raw: u64) -> ConversationId {
+        ConversationId::direct(UserId::new(1).unwrap(), UserId::new(raw).unwrap())
+    }
+
+    #[test]
+    fn many_entries_of_one_conversation_owe_one_acknowledgement() {
+        let (mut acks, now) = (Acks::new(Duration::from_millis(25)), Instant::now());
+        acks.owe(conversation(2), now);
+        acks.owe(conversation(2), now + Duration::from_millis(20));
+        assert_eq!(acks.due(), Some(now + Duration::from_millis(25)), "a later entry does not put the first one off");
+        assert_eq!(acks.take(), [conversation(2)]);
+        assert_eq!((acks.due(), acks.take()), (None, vec![]));
+    }
+
+    #[test]
+    fn more_than_a_frame_holds_leaves_in_several() {
+        let (mut acks, now) = (Acks::new(Duration::ZERO), Instant::now());
+        (1..=300).for_each(|raw| acks.owe(conversation(raw), now));
+        assert_eq!(acks.take().len(), POSITIONS_PER_FRAME_MAX);
+        assert!(acks.due().is_some());
+        assert_eq!(acks.take().len(), 300 - POSITIONS_PER_FRAME_MAX);
+        assert_eq!(acks.due(), None);
+    }
+}

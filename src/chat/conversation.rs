@@ -1,0 +1,341 @@
+//! One conversation: the single writer of its log.
+
+use super::{
+    Accepted, Action, Change, ConversationDetails, DedupeWindow, Effect, Input, LogEntry, Member, MemberChange,
+    Position, Question, Refusal, Reply, Role,
+};
+use godwit_proto::{ClientMsgId, ConversationId, ConversationKind, Seq, UserId, v1, v1::ErrorCode};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Bounds of one conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConversationLimits {
+    /// Entries whose ids are remembered. More costs about 100 bytes each for every active conversation; fewer makes
+    /// repeated sends ask the store.
+    pub dedupe_entries: usize,
+    /// Members of a group.
+    pub group_members_max: usize,
+}
+
+/// The state of one conversation, held by the core that owns it.
+///
+/// Every change is applied here first, then committed, and answered and pushed only when the store says that it is
+/// durable. Changes commit in order. When one fails, what was built on it fails too: the conversation is then
+/// [`lost`](Self::is_lost), takes no more input, and is loaded again once every outcome is in.
+#[derive(Debug)]
+pub struct Conversation<R> {
+    pub(super) id: ConversationId,
+    pub(super) limits: ConversationLimits,
+    pub(super) details: ConversationDetails,
+    pub(super) members: BTreeMap<UserId, Member>,
+    /// The members' ids, shared by every fan-out until they change.
+    recipients: Arc<[UserId]>,
+    /// The newest entry, durable or not.
+    pub(super) last: Position,
+    last_sent_ms: u64,
+    /// The newest entry that is known to be durable.
+    durable: Position,
+    window: DedupeWindow,
+    /// What the store found, or did not find, for the input that is to be handled next.
+    answered: Vec<((UserId, ClientMsgId), Option<Accepted>)>,
+    ordinal: Option<Position>,
+    /// Changes on their way to the store, oldest first.
+    pending: VecDeque<Pending<R>>,
+    lost: bool,
+    /// The store has rows of this conversation, or will have when what is pending is durable.
+    pub(super) stored: bool,
+}
+
+#[derive(Debug)]
+struct Pending<R> {
+    entry: Option<LogEntry>,
+    to: Arc<[UserId]>,
+    read: Option<(UserId, Position)>,
+    /// Who asked first, and who repeated it before it was durable.
+    replies: Vec<(R, Reply)>,
+}
+
+impl<R: Clone + PartialEq> Conversation<R> {
+    /// A conversation without a log: a direct one has its two members from the start, a group has none until it is
+    /// created.
+    pub fn new(id: ConversationId, limits: ConversationLimits) -> Self {
+        let members = match id.kind() {
+            ConversationKind::Direct(low, high) => vec![low, high],
+            ConversationKind::Group => Vec::new(),
+        };
+        let members = members.into_iter().map(|user| Member::new(user, Role::Member, Position::START)).collect();
+        let mut new = Self::load(id, limits, ConversationDetails::default(), members, &[]);
+        new.stored = false;
+        new
+    }
+
+    /// A conversation as the store has it. `tail` is the end of its log in ascending order, at least
+    /// [`ConversationLimits::dedupe_entries`] of it, or all.
+    pub fn load(
+        id: ConversationId,
+        limits: ConversationLimits,
+        details: ConversationDetails,
+        members: Vec<Member>,
+        tail: &[LogEntry],
+    ) -> Self {
+        let last = tail.last().map_or(Position::START, |entry| Position { seq: entry.seq, ordinal: entry.ordinal });
+        let mut loaded = Self {
+            id,
+            limits,
+            details,
+            members: members.into_iter().map(|member| (member.user, member)).collect(),
+            recipients: Arc::new([]),
+            last,
+            last_sent_ms: tail.last().map_or(0, |entry| entry.sent_ms),
+            durable: last,
+            window: DedupeWindow::new(tail, last.seq, limits.dedupe_entries),
+            answered: Vec::new(),
+            ordinal: None,
+            pending: VecDeque::new(),
+            lost: false,
+            stored: true,
+        };
+        loaded.members_changed();
+        loaded
+    }
+
+    /// Handles one input, unless the store must be asked something first.
+    ///
+    /// Panics if the conversation [`is_lost`](Self::is_lost).
+    pub fn handle(&mut self, now_ms: u64, input: &Input<R>, effects: &mut Vec<Effect<R>>) -> Result<(), Question> {
+        assert!(!self.lost, "a lost conversation took an input");
+        let result = match &input.action {
+            Action::Send(message) => self.on_send(now_ms, input, message, effects),
+            Action::CreateGroup { client_msg_id, title, members } => {
+                self.on_create_group(now_ms, input, *client_msg_id, title, members, effects)
+            }
+            Action::AddMembers { client_msg_id, members } => {
+                self.on_add_members(now_ms, input, *client_msg_id, members, effects)
+            }
+            Action::RemoveMember { client_msg_id, member } => {
+                self.on_remove_member(now_ms, input, *client_msg_id, *member, effects)
+            }
+            Action::MarkRead(seq) => self.on_mark_read(input, *seq, effects),
+        };
+        match result {
+            Err(Stop::Ask(question)) => return Err(question),
+            Err(Stop::Refuse(refusal)) => {
+                effects.push(Effect::Reply(input.reply_to.clone(), Reply::Refused(refusal)));
+            }
+            Ok(()) => {}
+        }
+        self.answered.clear();
+        self.ordinal = None;
+        Ok(())
+    }
+
+    /// The store's answer to [`Question::FindSend`].
+    pub fn on_found(&mut self, sender: UserId, client_msg_id: ClientMsgId, entry: Option<&LogEntry>) {
+        let accepted = entry.map(|entry| Accepted {
+            position: Position { seq: entry.seq, ordinal: entry.ordinal },
+            sent_ms: entry.sent_ms,
+        });
+        self.answered.push(((sender, client_msg_id), accepted));
+    }
+
+    /// The store's answer to [`Question::Ordinal`].
+    pub fn on_ordinal(&mut self, position: Position) {
+        self.ordinal = Some(position);
+    }
+
+    /// The oldest pending change is durable, or it is not and `failure` says what to tell those who asked for it.
+    pub fn on_committed(&mut self, failure: Option<&Refusal>, effects: &mut Vec<Effect<R>>) {
+        let Some(pending) = self.pending.pop_front() else {
+            unreachable!("the store answered a change that was never made");
+        };
+        if let Some(refusal) = failure {
+            self.lost = true;
+            let refused = |(to, _)| Effect::Reply(to, Reply::Refused(refusal.clone()));
+            effects.extend(pending.replies.into_iter().map(refused));
+            return;
+        }
+        let origin = pending.replies.first().map(|(to, _)| to.clone());
+        effects.extend(pending.replies.into_iter().map(|(to, reply)| Effect::Reply(to, reply)));
+        if let Some(entry) = pending.entry {
+            assert!(self.lost || entry.seq == self.durable.seq.next(), "commits are answered in order");
+            self.durable = Position { seq: entry.seq, ordinal: entry.ordinal };
+            effects.push(Effect::FanOut { entry, to: pending.to, except: origin });
+        } else if let (Some((user, position)), Some(except)) = (pending.read, origin) {
+            effects.push(Effect::ReadMoved { user, position, except });
+        }
+    }
+
+    /// A change failed, and what follows it may have too: wait until [`is_idle`](Self::is_idle), then load it again.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Nothing is on its way to the store.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The newest entry that is known to be durable.
+    pub fn durable(&self) -> Position {
+        self.durable
+    }
+
+    /// The members' ids, ascending.
+    pub fn recipients(&self) -> Arc<[UserId]> {
+        self.recipients.clone()
+    }
+
+    fn on_mark_read(&mut self, input: &Input<R>, seq: Seq, effects: &mut Vec<Effect<R>>) -> Result<(), Stop> {
+        let mut member = *self.member(input.user)?;
+        if seq > self.durable.seq {
+            let message = format!("the newest seq is {}", self.durable.seq.as_u64());
+            return Err(Refusal::new(ErrorCode::SeqOutOfRange, message).into());
+        }
+        if seq <= member.position().seq {
+            let reply = Reply::Read { position: member.position(), unread: member.unread(self.durable.ordinal) };
+            effects.push(Effect::Reply(input.reply_to.clone(), reply));
+            return Ok(());
+        }
+        member.read = Position { seq, ordinal: self.ordinal_of(seq)? };
+        self.members.insert(member.user, member);
+        let reply = Reply::Read { position: member.read, unread: member.unread(self.durable.ordinal) };
+        self.change(input, None, vec![MemberChange::Put(member)], None, reply, effects);
+        Ok(())
+    }
+
+    /// Looks a repeated input up; answers it if it was accepted before. `Ok(true)`: it is answered or will be.
+    pub(super) fn is_repeated(
+        &mut self,
+        input: &Input<R>,
+        client_msg_id: ClientMsgId,
+        is_new: bool,
+        effects: &mut Vec<Effect<R>>,
+    ) -> Result<bool, Stop> {
+        let Some(accepted) = self.find(input.user, client_msg_id, is_new)? else { return Ok(false) };
+        let reply = Reply::Accepted(accepted);
+        let same =
+            |pending: &&mut Pending<R>| pending.entry.as_ref().is_some_and(|entry| entry.seq == accepted.position.seq);
+        match self.pending.iter_mut().find(same) {
+            // An ack means durable: whoever repeats what is still on its way waits for it too.
+            Some(pending) => pending.replies.push((input.reply_to.clone(), reply)),
+            None => effects.push(Effect::Reply(input.reply_to.clone(), reply)),
+        }
+        Ok(true)
+    }
+
+    /// What was accepted under an id. `is_new`: the client promises that there is nothing to find beyond the window.
+    pub(super) fn find(&self, sender: UserId, id: ClientMsgId, is_new: bool) -> Result<Option<Accepted>, Stop> {
+        if let Some(accepted) = self.window.find(sender, id) {
+            return Ok(Some(accepted));
+        }
+        match self.answered.iter().find(|(key, _)| *key == (sender, id)) {
+            Some((_, accepted)) => Ok(*accepted),
+            _ if is_new || self.window.is_complete() => Ok(None),
+            _ => Err(Stop::Ask(Question::FindSend(sender, id))),
+        }
+    }
+
+    /// The row of somebody who must be a member.
+    pub(super) fn member(&self, user: UserId) -> Result<&Member, Refusal> {
+        self.members.get(&user).ok_or_else(|| {
+            Refusal::new(ErrorCode::NotAMember, "you are no member of this conversation, or there is none")
+        })
+    }
+
+    /// Builds the next entry. It takes its place with [`append`](Self::append).
+    pub(super) fn next_entry(
+        &self,
+        now_ms: u64,
+        sender: UserId,
+        client_msg_id: ClientMsgId,
+        content: v1::entry::Content,
+    ) -> LogEntry {
+        let unread_worthy = matches!(content, v1::entry::Content::Message(_));
+        LogEntry::new(&v1::Entry {
+            seq: self.last.seq.next().as_u64(),
+            ordinal: self.last.ordinal + u64::from(unread_worthy),
+            sender_id: sender.as_u64(),
+            // A wall clock that was set back must not make history run backwards.
+            sent_ms: now_ms.max(self.last_sent_ms),
+            client_msg_id: client_msg_id.to_bytes(),
+            content: Some(content),
+        })
+    }
+
+    /// Appends an entry, and changes members and details with it.
+    pub(super) fn append(
+        &mut self,
+        input: &Input<R>,
+        entry: LogEntry,
+        members: Vec<MemberChange>,
+        details: Option<ConversationDetails>,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let position = Position { seq: entry.seq, ordinal: entry.ordinal };
+        let reply = Reply::Accepted(Accepted { position, sent_ms: entry.sent_ms });
+        self.change(input, Some(entry), members, details, reply, effects);
+    }
+
+    /// Recomputes who is pushed to. A fan-out that is on its way keeps the members it was made for.
+    pub(super) fn members_changed(&mut self) {
+        self.recipients = self.members.keys().copied().collect();
+    }
+
+    fn change(
+        &mut self,
+        input: &Input<R>,
+        entry: Option<LogEntry>,
+        mut members: Vec<MemberChange>,
+        details: Option<ConversationDetails>,
+        reply: Reply,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let after = self.last.seq;
+        if let Some(entry) = &entry {
+            self.window.push(entry);
+            self.last = Position { seq: entry.seq, ordinal: entry.ordinal };
+            self.last_sent_ms = entry.sent_ms;
+        }
+        if !self.stored {
+            // The first write makes the rows of everybody, so that both sides of a direct conversation list it.
+            members = self.members.values().copied().map(MemberChange::Put).collect();
+            self.stored = true;
+        }
+        let mut to = self.recipients.clone();
+        for change in &members {
+            if let MemberChange::Remove(user) = change {
+                to = to.iter().copied().chain([*user]).collect();
+            }
+        }
+        let read = match (&entry, members.first()) {
+            (None, Some(MemberChange::Put(member))) => Some((member.user, member.position())),
+            _ => None,
+        };
+        let replies = vec![(input.reply_to.clone(), reply)];
+        self.pending.push_back(Pending { entry: entry.clone(), to, read, replies });
+        effects.push(Effect::Commit(Change { after, entries: entry.into_iter().collect(), members, details }));
+    }
+
+    fn ordinal_of(&self, seq: Seq) -> Result<u64, Stop> {
+        match (self.window.ordinal(seq), self.ordinal) {
+            (Some(ordinal), _) => Ok(ordinal),
+            (None, Some(position)) if position.seq == seq => Ok(position.ordinal),
+            _ => Err(Stop::Ask(Question::Ordinal(seq))),
+        }
+    }
+}
+
+/// Why an input goes no further.
+pub(super) enum Stop {
+    Ask(Question),
+    Refuse(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}

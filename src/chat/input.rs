@@ -1,0 +1,163 @@
+//! What goes into a conversation and what comes out of it.
+
+use super::{ConversationDetails, LogEntry, MemberChange, MessageBody, Position};
+use godwit_proto::{ClientMsgId, Seq, UserId, v1::ErrorCode};
+use std::sync::Arc;
+
+/// Something a user asks of a conversation. `R` says where the answer goes; the rules only carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input<R> {
+    /// Where the answer goes.
+    pub reply_to: R,
+    /// Who asks. Authenticated.
+    pub user: UserId,
+    /// What is asked.
+    pub action: Action,
+}
+
+/// What a user may ask of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Append a message.
+    Send(NewMessage),
+    /// Begin a group with the asking user as its owner. All of `members` exist.
+    CreateGroup {
+        /// Makes a repetition harmless.
+        client_msg_id: ClientMsgId,
+        /// What it is called.
+        title: String,
+        /// The other members.
+        members: Vec<UserId>,
+    },
+    /// Take users in. All of them exist.
+    AddMembers {
+        /// Makes a repetition harmless.
+        client_msg_id: ClientMsgId,
+        /// Who.
+        members: Vec<UserId>,
+    },
+    /// Take a user out; oneself to leave.
+    RemoveMember {
+        /// Makes a repetition harmless.
+        client_msg_id: ClientMsgId,
+        /// Who.
+        member: UserId,
+    },
+    /// Everything up to here is read.
+    MarkRead(Seq),
+}
+
+/// A message on its way in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The same whenever it is sent again.
+    pub client_msg_id: ClientMsgId,
+    /// What it says.
+    pub content: MessageBody,
+    /// The sender's promise that the id is new.
+    pub first_attempt: bool,
+    /// An earlier message of this sender that must have been accepted before this one may be.
+    pub after: Option<ClientMsgId>,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect<R> {
+    /// Make this durable, after every earlier change of this conversation, and report the outcome with
+    /// [`Conversation::on_committed`](super::Conversation::on_committed).
+    Commit(Change),
+    /// Answer somebody.
+    Reply(R, Reply),
+    /// Push a durable entry to the sessions of these users.
+    FanOut {
+        /// The entry.
+        entry: LogEntry,
+        /// Who were members when it was accepted; a removed member is told of the removal.
+        to: Arc<[UserId]>,
+        /// Not to the session that sent it: that one gets the reply.
+        except: Option<R>,
+    },
+    /// Tell a user's other sessions how far the user has read.
+    ReadMoved {
+        /// Whose.
+        user: UserId,
+        /// Where unread counts from now.
+        position: Position,
+        /// The session that said so.
+        except: R,
+    },
+}
+
+/// A change for the store: all of it or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The newest entry before this change.
+    pub after: Seq,
+    /// What is appended.
+    pub entries: Vec<LogEntry>,
+    /// Rows of members.
+    pub members: Vec<MemberChange>,
+    /// Set when they are new.
+    pub details: Option<ConversationDetails>,
+}
+
+/// The answer to an [`Input`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The entry is durable: a message, a new group, or changed members.
+    Accepted(Accepted),
+    /// Nothing had to change.
+    Unchanged,
+    /// The read position is durable.
+    Read {
+        /// Where unread counts from.
+        position: Position,
+        /// What is left.
+        unread: u64,
+    },
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// Where an entry went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its seq and ordinal.
+    pub position: Position,
+    /// When, in milliseconds since the epoch.
+    pub sent_ms: u64,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable.
+    pub code: ErrorCode,
+    /// For a developer.
+    pub message: String,
+    /// Above 0: the same thing may succeed after this long.
+    pub retry_after_ms: u32,
+}
+
+impl Refusal {
+    /// A refusal that repeating does not change.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: 0 }
+    }
+
+    /// A refusal that may pass.
+    pub fn retry(code: ErrorCode, message: impl Into<String>, retry_after_ms: u32) -> Self {
+        Self { code, message: message.into(), retry_after_ms }
+    }
+}
+
+/// What the store must be asked before an input can be handled. Hand the same input in again afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Which entry did this user send under this id?
+    /// Answer with [`Conversation::on_found`](super::Conversation::on_found).
+    FindSend(UserId, ClientMsgId),
+    /// What is the ordinal of this entry?
+    /// Answer with [`Conversation::on_ordinal`](super::Conversation::on_ordinal).
+    Ordinal(Seq),
+}

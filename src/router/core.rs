@@ -1,0 +1,404 @@
+//! One core, as a state machine: inputs in, effects out. It has no clock, no thread and no socket; the driver has.
+
+use super::{
+    Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, ReplyAddress, SessionId,
+    SessionRef, frames,
+    meters::CoreMeters,
+    owner::Owner,
+    presence::Presence,
+    services::Services,
+    session::{Online, Session, Stage},
+};
+use crate::{
+    chat::{Input, Refusal},
+    store::AckedPosition,
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use godwit_proto::{
+    ConversationId, DeviceId, Seq, UserId,
+    v1::{self, ErrorCode, server_frame::Body},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+};
+
+/// Acked positions that are gathered before they are written behind.
+const ACKED_BATCH_MAX: usize = 4_096;
+/// How long acked positions are gathered.
+const ACKED_DELAY_MS: u64 = 1_000;
+
+/// Everything that one core owns: its connections, the sessions of its users, its conversations.
+pub struct Core {
+    pub(super) id: CoreId,
+    pub(super) placement: Placement,
+    pub(super) limits: Limits,
+    pub(super) services: Services,
+    pub(super) sessions: HashMap<SessionId, Session>,
+    presence: Presence,
+    pub(super) owner: Owner,
+    /// Mail to oneself, handled before the input is done with.
+    local: VecDeque<Mail>,
+    pub(super) meters: CoreMeters,
+    acked: HashMap<(UserId, DeviceId, ConversationId), Seq>,
+    acked_since_ms: Option<u64>,
+    /// Some mailbox is filling up: new work is refused until it is not.
+    pub(super) congested: bool,
+    stopping: bool,
+}
+
+impl Core {
+    /// A core with nothing in it.
+    pub fn new(id: CoreId, placement: Placement, limits: Limits, services: Services) -> Self {
+        Self {
+            id,
+            placement,
+            limits,
+            presence: Presence::new(&limits, placement.cores()),
+            owner: Owner::new(placement, limits, services.clone()),
+            services,
+            sessions: HashMap::new(),
+            local: VecDeque::new(),
+            meters: CoreMeters::new(),
+            acked: HashMap::new(),
+            acked_since_ms: None,
+            congested: false,
+            stopping: false,
+        }
+    }
+
+    /// A connection opened its session stream.
+    pub fn on_opened(&mut self, session: SessionId, remote: SocketAddr, effects: &mut Effects) {
+        self.sessions.insert(session, Session::new(remote));
+        if self.stopping {
+            self.end(session, ErrorCode::ShuttingDown, "the server is stopping", effects);
+        }
+    }
+
+    /// A connection sent a frame.
+    pub fn on_frame(&mut self, now_ms: u64, session: SessionId, channel: Channel, frame: Bytes, effects: &mut Effects) {
+        self.handle_frame(now_ms, session, channel, frame, effects);
+        self.deliver_local(now_ms, effects);
+    }
+
+    /// A connection that did not read reads again.
+    pub fn on_drained(&mut self, id: SessionId, effects: &mut Effects) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && std::mem::take(&mut session.resync)
+        {
+            let frame = frames::reply(0, Body::ResyncRequired(v1::ResyncRequiredPush {}));
+            effects.output.push((id, Output::Reply(Channel::Session, frame)));
+        }
+    }
+
+    /// A connection is gone.
+    pub fn on_closed(&mut self, now_ms: u64, id: SessionId, effects: &mut Effects) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        let user = match session.stage {
+            Stage::Online(online) => {
+                self.meters.sessions.decrement(1.0);
+                Some(online.user)
+            }
+            Stage::Registering(_, _, identity) => Some(identity.user),
+            Stage::Ended(user) => user,
+            Stage::Fresh | Stage::Greeted(_) | Stage::Authenticating(_) => None,
+        };
+        if let Some(user) = user {
+            self.mail(self.placement.of_user(user), Mail::Offline(user, self.at(id)), effects);
+            self.deliver_local(now_ms, effects);
+        }
+    }
+
+    /// An [`Output::Push`] found no room. The session gets no more pushes until it has read what it has.
+    pub fn on_push_refused(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && !std::mem::replace(&mut session.resync, true)
+        {
+            self.meters.resyncs.increment(1);
+        }
+    }
+
+    /// Another core sent this.
+    pub fn on_mail(&mut self, now_ms: u64, mail: Mail, effects: &mut Effects) {
+        self.handle_mail(now_ms, mail, effects);
+        self.deliver_local(now_ms, effects);
+    }
+
+    /// A task is done.
+    pub fn on_completion(&mut self, now_ms: u64, completion: Completion, effects: &mut Effects) {
+        self.handle_completion(now_ms, completion, effects);
+        self.deliver_local(now_ms, effects);
+    }
+
+    /// The turn is over: what it changed goes to the store at once. Call it even if nothing happened, at least once a second.
+    pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
+        self.owner.end_turn(effects);
+        let due = self.acked_since_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= ACKED_DELAY_MS);
+        if due || self.acked.len() >= ACKED_BATCH_MAX {
+            self.acked_since_ms = None;
+            let acked = self.acked.drain().map(|((user, device, conversation), seq)| AckedPosition {
+                user,
+                device,
+                conversation,
+                seq,
+            });
+            // A position that is not noted costs a second delivery, which the client recognises; nothing is lost.
+            effects.tasks.push(self.services.store.put_acked(acked.collect()).map(|_| Completion::Noted).boxed());
+        }
+    }
+
+    /// Says whether some mailbox is filling up; new work is refused while it is.
+    pub fn set_congested(&mut self, congested: bool) {
+        self.congested = congested;
+    }
+
+    /// Ends every session, and every one that comes.
+    pub fn stop(&mut self, effects: &mut Effects) {
+        self.stopping = true;
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.end(session, ErrorCode::ShuttingDown, "the server is stopping", effects);
+        }
+    }
+
+    /// Changes that are not durable yet.
+    pub fn commits_in_flight(&self) -> usize {
+        self.owner.commits_in_flight()
+    }
+
+    /// Conversations in memory.
+    pub fn conversations(&self) -> usize {
+        self.owner.len()
+    }
+
+    pub(super) fn mail(&mut self, to: CoreId, mail: Mail, effects: &mut Effects) {
+        if to == self.id {
+            self.local.push_back(mail);
+        } else {
+            effects.mail.push((to, mail));
+        }
+    }
+
+    pub(super) fn at(&self, session: SessionId) -> SessionRef {
+        SessionRef { core: self.id, session }
+    }
+
+    /// Closes a session once what it was told has left. The owner of its user forgets it when the connection is gone.
+    pub(super) fn end(&mut self, id: SessionId, code: ErrorCode, reason: &'static str, effects: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let user = match &session.stage {
+            Stage::Ended(_) => return,
+            Stage::Online(online) => {
+                self.meters.sessions.decrement(1.0);
+                Some(online.user)
+            }
+            Stage::Registering(_, _, identity) => Some(identity.user),
+            Stage::Fresh | Stage::Greeted(_) | Stage::Authenticating(_) => None,
+        };
+        session.stage = Stage::Ended(user);
+        let error = frames::error(&Refusal::new(code, reason));
+        effects.output.push((id, Output::Reply(Channel::Session, frames::reply(0, error))));
+        effects.output.push((id, Output::Close(code, reason)));
+    }
+
+    pub(super) fn note_acked(&mut self, now_ms: u64, online: Online, conversation: ConversationId, seq: Seq) {
+        let acked = self.acked.entry((online.user, online.device, conversation)).or_default();
+        *acked = seq.max(*acked);
+        self.acked_since_ms.get_or_insert(now_ms);
+    }
+
+    fn deliver_local(&mut self, now_ms: u64, effects: &mut Effects) {
+        loop {
+            // What the parts of this core sent to it goes the same way as mail from elsewhere.
+            let mut index = 0;
+            while index < effects.mail.len() {
+                if effects.mail[index].0 == self.id {
+                    self.local.push_back(effects.mail.remove(index).1);
+                } else {
+                    index += 1;
+                }
+            }
+            let Some(mail) = self.local.pop_front() else { return };
+            self.handle_mail(now_ms, mail, effects);
+        }
+    }
+
+    fn handle_mail(&mut self, now_ms: u64, mail: Mail, effects: &mut Effects) {
+        match mail {
+            Mail::Request(conversation, input) => self.owner.on_request(now_ms, conversation, input, effects),
+            Mail::Reply { session, channel, frame, known } => {
+                let Some(open) = self.sessions.get_mut(&session) else { return };
+                if let Some((conversation, seq)) = known {
+                    open.on_sent(conversation, seq);
+                }
+                effects.output.push((session, Output::Reply(channel, frame)));
+            }
+            Mail::FanOut(push, users, except) => self.presence.on_fan_out(&push, &users, except, effects),
+            Mail::Push(push, sessions) => {
+                let lane = frames::lane_of(push.conversation);
+                for id in sessions {
+                    let Some(session) = self.sessions.get_mut(&id) else { continue };
+                    if !session.resync && matches!(session.stage, Stage::Online(_)) {
+                        session.on_sent(push.conversation, push.seq);
+                        effects.output.push((id, Output::Push(lane, push.frame.clone())));
+                    }
+                }
+            }
+            Mail::Online { user, device, at } => self.presence.on_online(user, device, at, effects),
+            Mail::OnlineAnswer(session, accepted) => self.on_online_answer(session, accepted, effects),
+            Mail::Offline(user, at) => self.presence.on_offline(user, at),
+            Mail::EndDevices(user, devices, except) => {
+                self.presence.on_end_devices(user, &devices, except, effects);
+            }
+            Mail::End(session, code, reason) => self.end(session, code, reason, effects),
+        }
+    }
+
+    fn handle_completion(&mut self, now_ms: u64, completion: Completion, effects: &mut Effects) {
+        match completion {
+            Completion::Answer { to, body, known } => self.answer(to, body, known, effects),
+            Completion::Authenticated(session, request_id, result) => {
+                self.on_authenticated(session, request_id, result, effects);
+            }
+            Completion::Confirmed(session, valid) => self.on_confirmed(session, valid, effects),
+            Completion::Checked(conversation, reply_to, user, action) => {
+                self.request_done(reply_to.at.session);
+                match action {
+                    Ok(action) => {
+                        let mail = Mail::Request(conversation, Input { reply_to, user, action });
+                        self.mail(self.placement.of_conversation(conversation), mail, effects);
+                    }
+                    Err(refusal) => {
+                        let mail = frames::mail_reply(&reply_to, frames::error(&refusal), None);
+                        effects.mail.extend(mail.map(|mail| (self.id, mail)));
+                    }
+                }
+            }
+            Completion::LoggedOut(to, result) => self.on_logged_out(to, result, effects),
+            Completion::Loaded(conversation, result) => {
+                self.owner.on_loaded(now_ms, conversation, result, effects);
+            }
+            Completion::Found(conversation, key, result) => {
+                self.owner.on_found(now_ms, conversation, key, result, effects);
+            }
+            Completion::Ordinal(conversation, result) => {
+                self.owner.on_ordinal(now_ms, conversation, result, effects);
+            }
+            Completion::Committed(outcomes) => self.owner.on_committed(now_ms, outcomes, effects),
+            Completion::Noted => {}
+        }
+    }
+
+    fn on_authenticated(
+        &mut self,
+        id: SessionId,
+        request_id: u64,
+        result: Result<Identity, Refusal>,
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Stage::Authenticating(device) = &session.stage else { return };
+        let device = device.clone();
+        match result {
+            Err(refusal) => {
+                // A busy server is not the client's failure.
+                session.failed_attempts += u32::from(refusal.retry_after_ms == 0);
+                let give_up = session.failed_attempts >= self.limits.authentication_attempts_max;
+                session.stage = Stage::Greeted(device);
+                let code = refusal.code;
+                let frame = frames::reply(request_id, frames::error(&refusal));
+                effects.output.push((id, Output::Reply(Channel::Session, frame)));
+                if give_up {
+                    self.end(id, code, "too many failed attempts to authenticate", effects);
+                }
+            }
+            Ok(identity) => {
+                let (user, device_id) = (identity.user, device.id);
+                session.stage = Stage::Registering(device, request_id, Box::new(identity));
+                let at = self.at(id);
+                self.mail(self.placement.of_user(user), Mail::Online { user, device: device_id, at }, effects);
+            }
+        }
+    }
+
+    /// The owner of the user knows the session, so from now on nothing is missed. Its token may have been revoked while
+    /// it was on its way; whoever revoked it did not know of the session then, so it is looked at once more.
+    fn on_online_answer(&mut self, id: SessionId, accepted: bool, effects: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Stage::Registering(_, request_id, identity) = &session.stage else { return };
+        if !accepted {
+            let message = "the user has as many sessions as the server allows";
+            let refusal = Refusal::new(ErrorCode::TooManySessions, message);
+            let frame = frames::reply(*request_id, frames::error(&refusal));
+            effects.output.push((id, Output::Reply(Channel::Session, frame)));
+            return self.end(id, ErrorCode::TooManySessions, message, effects);
+        }
+        let (hash, token) = (identity.token_hash, self.services.store.token(identity.token_hash));
+        let confirm = async move {
+            let valid = matches!(token.await, Ok(Some(record)) if record.hash == hash);
+            Completion::Confirmed(id, valid)
+        };
+        effects.tasks.push(confirm.boxed());
+    }
+
+    fn on_confirmed(&mut self, id: SessionId, valid: bool, effects: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Stage::Registering(device, request_id, identity) = &session.stage else { return };
+        let (request_id, response) = (*request_id, identity.response.clone());
+        if !valid {
+            let refusal = Refusal::new(ErrorCode::InvalidToken, "the token was revoked");
+            let frame = frames::reply(request_id, frames::error(&refusal));
+            effects.output.push((id, Output::Reply(Channel::Session, frame)));
+            return self.end(id, ErrorCode::InvalidToken, "the token was revoked", effects);
+        }
+        let (user, token_expires_ms) = (identity.user, identity.token_expires_ms);
+        session.stage = Stage::Online(Online { user, device: device.id, token_expires_ms });
+        tracing::debug!(?user, remote = %session.remote, "session authenticated");
+        self.meters.sessions.increment(1.0);
+        effects.output.push((id, Output::Authenticated));
+        let frame = frames::reply(request_id, Body::Authenticate(response));
+        effects.output.push((id, Output::Reply(Channel::Session, frame)));
+    }
+
+    fn on_logged_out(&mut self, to: ReplyAddress, result: Result<Vec<DeviceId>, Refusal>, effects: &mut Effects) {
+        let online = self.sessions.get(&to.session).and_then(Session::online);
+        match result {
+            Ok(devices) => {
+                self.answer(to, Ok(Body::Logout(v1::LogoutResponse {})), None, effects);
+                let Some(online) = online else { return };
+                let ends_itself = devices.contains(&online.device);
+                let mail = Mail::EndDevices(online.user, devices, self.at(to.session));
+                self.mail(self.placement.of_user(online.user), mail, effects);
+                if ends_itself {
+                    self.end(to.session, ErrorCode::SessionEnded, "this device was logged out", effects);
+                }
+            }
+            Err(refusal) => self.answer(to, Err(refusal), None, effects),
+        }
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        to: ReplyAddress,
+        body: Result<Body, Refusal>,
+        known: Option<(ConversationId, Seq)>,
+        effects: &mut Effects,
+    ) {
+        self.request_done(to.session);
+        let Some(session) = self.sessions.get_mut(&to.session) else { return };
+        if let Some((conversation, seq)) = known {
+            session.on_sent(conversation, seq);
+        }
+        let body = body.unwrap_or_else(|refusal| frames::error(&refusal));
+        if to.request_id != 0 {
+            effects.output.push((to.session, Output::Reply(to.channel, frames::reply(to.request_id, body))));
+        }
+    }
+
+    fn request_done(&mut self, session: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.requests_in_flight -= 1;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The bounds that a core keeps.
+
+use crate::chat::ConversationLimits;
+use godwit_proto::{codec::FRAME_BYTES_MAX, v1};
+
+/// Room that a frame keeps for everything around the bytes of its entries or lines: up to a thousand of them, with a tag
+/// and a length of up to 4 bytes each.
+const FRAME_OVERHEAD_BYTES: usize = 8 * 1024;
+
+/// What a core refuses beyond. Every peer-driven queue and map of the router is bounded by one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bounds of one conversation.
+    pub conversation: ConversationLimits,
+    /// The body of a message.
+    pub message_bytes_max: usize,
+    /// Entries of a history page.
+    pub history_entries_max: usize,
+    /// User ids or names in one request.
+    pub users_per_request_max: usize,
+    /// Conversations in a sync or list page.
+    pub conversations_per_page_max: usize,
+    /// Conversations that a list is sorted from; a user in more of them sees the first ones by id.
+    pub conversations_per_user_max: usize,
+    /// Devices of one user with a living token.
+    pub devices_per_user_max: usize,
+    /// Sessions of one user at one time.
+    pub sessions_per_user_max: usize,
+    /// Failed attempts to authenticate before the connection is closed.
+    pub authentication_attempts_max: u32,
+    /// Requests of one session that wait for the store at one time.
+    pub requests_per_session_max: usize,
+    /// Conversations that a core keeps in memory.
+    pub conversations_active_max: usize,
+    /// Requests that wait while one conversation is loaded.
+    pub parked_per_conversation_max: usize,
+    /// Changes of one core that wait for the store.
+    pub commits_in_flight_max: usize,
+    /// The idle timeout of a connection, told to clients.
+    pub idle_timeout_ms: u32,
+    /// Bulk streams of one connection, told to clients.
+    pub bulk_streams_max: u32,
+    /// How long a token lives after it was last used.
+    pub token_lifetime_ms: u64,
+}
+
+impl Limits {
+    /// Bytes of entries in one frame.
+    pub fn page_bytes(&self) -> usize {
+        FRAME_BYTES_MAX - FRAME_OVERHEAD_BYTES
+    }
+
+    /// What a client is told in hello.
+    pub fn to_proto(&self) -> v1::Limits {
+        let number = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+        v1::Limits {
+            frame_bytes_max: number(FRAME_BYTES_MAX),
+            message_bytes_max: number(self.message_bytes_max),
+            history_entries_max: number(self.history_entries_max),
+            group_members_max: number(self.conversation.group_members_max),
+            users_per_request_max: number(self.users_per_request_max),
+            conversations_per_page_max: number(self.conversations_per_page_max),
+            idle_timeout_ms: self.idle_timeout_ms,
+            bulk_streams_max: self.bulk_streams_max,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            conversation: ConversationLimits { dedupe_entries: 128, group_members_max: 5_000 },
+            message_bytes_max: 32 * 1024,
+            history_entries_max: 200,
+            users_per_request_max: 400,
+            conversations_per_page_max: 200,
+            conversations_per_user_max: 20_000,
+            devices_per_user_max: 16,
+            sessions_per_user_max: 32,
+            authentication_attempts_max: 5,
+            requests_per_session_max: 64,
+            conversations_active_max: 50_000,
+            parked_per_conversation_max: 1_024,
+            commits_in_flight_max: 16_384,
+            idle_timeout_ms: 30_000,
+            bulk_streams_max: 4,
+            token_lifetime_ms: 90 * 24 * 3_600_000,
+        }
+    }
+}

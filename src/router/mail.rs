@@ -1,0 +1,92 @@
+//! What cores send each other.
+
+use super::{Channel, CoreId, SessionId};
+use crate::chat::Input;
+use bytes::Bytes;
+use godwit_proto::{ConversationId, DeviceId, Seq, UserId, v1::ErrorCode};
+use std::sync::Arc;
+
+/// A session, wherever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionRef {
+    /// The core that has the connection.
+    pub core: CoreId,
+    /// The session there.
+    pub session: SessionId,
+}
+
+/// Where the reply to a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// To this session.
+    pub at: SessionRef,
+    /// On this stream.
+    pub channel: Channel,
+    /// With this id; 0: no reply is wanted.
+    pub request_id: u64,
+    /// As this kind of message.
+    pub kind: ReplyKind,
+}
+
+/// Which message a conversation's reply becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// `SendResponse`
+    Send,
+    /// `CreateGroupResponse`
+    CreateGroup,
+    /// `ChangeMembersResponse`
+    ChangeMembers,
+    /// `MarkReadResponse`
+    MarkRead,
+}
+
+/// One item of a mailbox.
+#[derive(Debug)]
+pub enum Mail {
+    /// To the owner of a conversation: somebody asks something of it.
+    Request(ConversationId, Input<ReplyTo>),
+    /// To a session's core: an encoded frame for it, and what its device therefore has.
+    Reply {
+        /// Which session.
+        session: SessionId,
+        /// Which stream.
+        channel: Channel,
+        /// With its length prefix.
+        frame: Bytes,
+        /// An entry that the client knows of once it reads this.
+        known: Option<(ConversationId, Seq)>,
+    },
+    /// To the owner of users: push this to all their sessions.
+    FanOut(Push, Arc<[UserId]>, Option<SessionRef>),
+    /// To the core that has these sessions: push this to them.
+    Push(Push, Vec<SessionId>),
+    /// To the owner of a user: a session of theirs is authenticated.
+    Online {
+        /// Whose.
+        user: UserId,
+        /// On which device.
+        device: DeviceId,
+        /// Where.
+        at: SessionRef,
+    },
+    /// To a session's core: it is registered, or the user has too many.
+    OnlineAnswer(SessionId, bool),
+    /// To the owner of a user: the session is gone.
+    Offline(UserId, SessionRef),
+    /// To the owner of a user: these devices lost their tokens. The excepted session ends itself.
+    EndDevices(UserId, Vec<DeviceId>, SessionRef),
+    /// To a session's core: close it.
+    End(SessionId, ErrorCode, &'static str),
+}
+
+/// A frame for many sessions, encoded once.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// What it is about.
+    pub conversation: ConversationId,
+    /// The newest entry in it; [`Seq::ZERO`] when it holds none.
+    pub seq: Seq,
+    /// With its length prefix.
+    pub frame: Bytes,
+}

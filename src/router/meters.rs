@@ -1,0 +1,56 @@
+//! What a core counts. Handles are made once, because looking one up costs more than counting.
+
+use crate::{chat::Refusal, telemetry::metric};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// Of the rules: what [`Core`](super::Core) and its parts count.
+#[derive(Clone)]
+pub struct CoreMeters {
+    pub accepted: Counter,
+    pub durable: Counter,
+    pub acked: Counter,
+    pub resyncs: Counter,
+    /// All cores add to and take from the same gauges.
+    pub sessions: Gauge,
+    pub conversations: Gauge,
+}
+
+impl CoreMeters {
+    pub fn new() -> Self {
+        Self {
+            accepted: counter!(metric::MESSAGES_ACCEPTED),
+            durable: counter!(metric::MESSAGES_DURABLE),
+            acked: counter!(metric::ENTRIES_ACKED),
+            resyncs: counter!(metric::RESYNCS),
+            sessions: gauge!(metric::SESSIONS),
+            conversations: gauge!(metric::CONVERSATIONS_ACTIVE),
+        }
+    }
+}
+
+/// Of the loop: what a [`Driver`](super::Driver) counts.
+pub struct TurnMeters {
+    pub turn_seconds: Histogram,
+    pub turn_events: Histogram,
+    pub mailbox_depth: Gauge,
+    pub delivered: Counter,
+}
+
+impl TurnMeters {
+    pub fn new(core: u16) -> Self {
+        let core = core.to_string();
+        Self {
+            turn_seconds: histogram!(metric::TURN_SECONDS, metric::CORE => core.clone()),
+            turn_events: histogram!(metric::TURN_EVENTS, metric::CORE => core.clone()),
+            mailbox_depth: gauge!(metric::MAILBOX_DEPTH, metric::CORE => core),
+            delivered: counter!(metric::ENTRIES_DELIVERED),
+        }
+    }
+}
+
+/// Counts a refusal. They are rare, or the server has other worries than a look-up.
+pub fn count_refusal(refusal: &Refusal) {
+    let name = refusal.code.as_str_name();
+    let code = name.strip_prefix("ERROR_CODE_").unwrap_or(name);
+    counter!(metric::REQUESTS_REFUSED, metric::CODE => code).increment(1);
+}

@@ -1,0 +1,449 @@
+//! The conversations that a core owns: loading them, running their rules one input at a time, letting them go.
+
+use super::{
+    Completion, CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task, frames,
+    meters::CoreMeters,
+    services::{Services, refusal},
+};
+use crate::{
+    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Question, Refusal, Reply},
+    store::{Commit, CommitOutcome, Direction, LoadedConversation, PageLimit, StoreError},
+};
+use futures_util::FutureExt;
+use godwit_proto::{
+    ClientMsgId, ConversationId, ConversationKind, Seq, UserId,
+    v1::{self, ErrorCode, server_frame::Body},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+/// How long a client waits before it asks a busy conversation again.
+const BUSY_RETRY_MS: u32 = 100;
+
+/// Every conversation that this core has in memory.
+pub struct Owner {
+    placement: Placement,
+    limits: Limits,
+    services: Services,
+    slots: HashMap<ConversationId, Slot>,
+    /// Slots in the order in which they are looked at when room is needed.
+    clock: VecDeque<ConversationId>,
+    /// Changes of this turn.
+    commits: Vec<Commit>,
+    commits_in_flight: usize,
+    meters: CoreMeters,
+}
+
+struct Slot {
+    /// `None` while it is loaded.
+    conversation: Option<Conversation<ReplyTo>>,
+    /// The store was asked something; inputs wait until it answers.
+    waiting: bool,
+    parked: VecDeque<Input<ReplyTo>>,
+    /// Used since the clock came by.
+    touched: bool,
+    /// Entries up to here were pushed before it was lost.
+    pushed: Option<Seq>,
+    /// The members by the core that owns them, for the recipients that they were made from.
+    by_core: Option<(Arc<[UserId]>, Grouped)>,
+}
+
+type Grouped = Arc<[(CoreId, Arc<[UserId]>)]>;
+
+impl Owner {
+    pub fn new(placement: Placement, limits: Limits, services: Services) -> Self {
+        Self {
+            placement,
+            limits,
+            services,
+            slots: HashMap::new(),
+            clock: VecDeque::new(),
+            commits: Vec::new(),
+            commits_in_flight: 0,
+            meters: CoreMeters::new(),
+        }
+    }
+
+    /// Conversations in memory.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Changes made and not yet durable, this turn's included.
+    pub fn commits_in_flight(&self) -> usize {
+        self.commits_in_flight
+    }
+
+    /// Somebody asks something of a conversation that this core owns.
+    pub fn on_request(&mut self, now_ms: u64, id: ConversationId, input: Input<ReplyTo>, effects: &mut Effects) {
+        if self.commits_in_flight >= self.limits.commits_in_flight_max {
+            return self.refuse(input.reply_to, &overloaded("the store is behind"), effects);
+        }
+        if !self.slots.contains_key(&id) {
+            self.make_room();
+            self.clock.push_back(id);
+            self.slots.insert(id, Slot::loading());
+            self.meters.conversations.increment(1.0);
+            effects.tasks.push(self.load(id));
+        }
+        let Some(slot) = self.slots.get_mut(&id) else { unreachable!("the slot was just made") };
+        slot.touched = true;
+        if slot.parked.len() >= self.limits.parked_per_conversation_max {
+            return self.refuse(input.reply_to, &overloaded("the conversation is being loaded"), effects);
+        }
+        slot.parked.push_back(input);
+        self.run(now_ms, id, effects);
+    }
+
+    /// The store has loaded a conversation.
+    pub fn on_loaded(
+        &mut self,
+        now_ms: u64,
+        id: ConversationId,
+        result: Result<Option<LoadedConversation>, Refusal>,
+        effects: &mut Effects,
+    ) {
+        let Some(slot) = self.slots.get_mut(&id) else { unreachable!("a slot stays until it is loaded") };
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            Err(refusal) => return self.drop_slot(id, &refusal, effects),
+        };
+        let limits = self.limits.conversation;
+        let (conversation, tail) = match loaded {
+            None => (Conversation::new(id, limits), Vec::new()),
+            Some(LoadedConversation { details, members, tail }) => {
+                (Conversation::load(id, limits, details, members, &tail), tail)
+            }
+        };
+        let to = conversation.recipients();
+        slot.conversation = Some(conversation);
+        slot.waiting = false;
+        // What was written although nobody knew: it is durable now, so it is pushed like everything else.
+        if let Some(pushed) = slot.pushed.take() {
+            for entry in tail.into_iter().filter(|entry| entry.seq > pushed) {
+                self.fan_out(id, &entry, &to, None, effects);
+            }
+        }
+        self.run(now_ms, id, effects);
+    }
+
+    /// The store has looked for a send.
+    pub fn on_found(
+        &mut self,
+        now_ms: u64,
+        id: ConversationId,
+        key: (UserId, ClientMsgId),
+        result: Result<Option<LogEntry>, StoreError>,
+        effects: &mut Effects,
+    ) {
+        match result {
+            Ok(entry) => {
+                self.resume(id, |conversation| conversation.on_found(key.0, key.1, entry.as_ref()));
+                self.run(now_ms, id, effects);
+            }
+            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
+        }
+    }
+
+    /// The store has looked for an ordinal.
+    pub fn on_ordinal(
+        &mut self,
+        now_ms: u64,
+        id: ConversationId,
+        result: Result<Position, StoreError>,
+        effects: &mut Effects,
+    ) {
+        match result {
+            Ok(position) => {
+                self.resume(id, |conversation| conversation.on_ordinal(position));
+                self.run(now_ms, id, effects);
+            }
+            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
+        }
+    }
+
+    /// The store has dealt with changes, in the order in which they were made.
+    pub fn on_committed(&mut self, now_ms: u64, outcomes: Vec<(ConversationId, CommitOutcome)>, effects: &mut Effects) {
+        for (id, outcome) in outcomes {
+            self.commits_in_flight -= 1;
+            let Some(slot) = self.slots.get_mut(&id) else {
+                unreachable!("a slot stays until its changes are answered")
+            };
+            let Some(conversation) = slot.conversation.as_mut() else {
+                unreachable!("a conversation is loaded again only after its changes are answered")
+            };
+            let before = conversation.durable().seq;
+            let failure = failure(&outcome);
+            let mut results = Vec::new();
+            conversation.on_committed(failure.as_ref(), &mut results);
+            let reload = conversation.is_lost() && conversation.is_idle();
+            if conversation.is_lost() {
+                slot.pushed.get_or_insert(before);
+                slot.waiting = true;
+            }
+            self.carry_out(id, results, effects);
+            if reload {
+                self.reload(id, effects);
+            } else {
+                self.run(now_ms, id, effects);
+            }
+        }
+    }
+
+    /// Hands the turn's changes to the store, all at once.
+    pub fn end_turn(&mut self, effects: &mut Effects) {
+        if self.commits.is_empty() {
+            return;
+        }
+        let commits = std::mem::take(&mut self.commits);
+        let ids: Vec<ConversationId> = commits.iter().map(|commit| commit.conversation).collect();
+        // The call itself gives the batch its place in the store's queue; the task only waits for the outcome.
+        let outcomes = self.services.store.commit(commits);
+        effects.tasks.push(
+            outcomes
+                .map(move |outcomes| {
+                    assert_eq!(outcomes.len(), ids.len(), "the store answers every change");
+                    Completion::Committed(ids.into_iter().zip(outcomes).collect())
+                })
+                .boxed(),
+        );
+    }
+
+    /// Feeds parked inputs to the conversation until it has to wait.
+    fn run(&mut self, now_ms: u64, id: ConversationId, effects: &mut Effects) {
+        loop {
+            let Some(slot) = self.slots.get_mut(&id) else { return };
+            let Some(conversation) = slot.conversation.as_mut() else { return };
+            if slot.waiting {
+                return;
+            }
+            let Some(input) = slot.parked.pop_front() else { return };
+            let mut results = Vec::new();
+            if let Err(question) = conversation.handle(now_ms, &input, &mut results) {
+                slot.parked.push_front(input);
+                slot.waiting = true;
+                effects.tasks.push(self.ask(id, question));
+                return;
+            }
+            self.carry_out(id, results, effects);
+        }
+    }
+
+    fn carry_out(&mut self, id: ConversationId, results: Vec<Effect<ReplyTo>>, effects: &mut Effects) {
+        for effect in results {
+            match effect {
+                Effect::Commit(Change { after, entries, members, details }) => {
+                    self.commits_in_flight += 1;
+                    self.meters.accepted.increment(entries.len() as u64);
+                    self.commits.push(Commit { conversation: id, after, entries, members, details });
+                }
+                Effect::Reply(to, reply) => self.reply(id, &to, reply, effects),
+                Effect::FanOut { entry, to, except } => {
+                    self.meters.durable.increment(1);
+                    self.fan_out(id, &entry, &to, except.map(|reply_to| reply_to.at), effects);
+                }
+                Effect::ReadMoved { user, position, except } => {
+                    let push = frames::push_read(id, position);
+                    let mail = Mail::FanOut(push, Arc::new([user]), Some(except.at));
+                    effects.mail.push((self.placement.of_user(user), mail));
+                }
+            }
+        }
+    }
+
+    fn fan_out(
+        &mut self,
+        id: ConversationId,
+        entry: &LogEntry,
+        to: &Arc<[UserId]>,
+        except: Option<SessionRef>,
+        effects: &mut Effects,
+    ) {
+        let push = frames::push_entry(id, entry);
+        for (core, users) in self.grouped(id, to).iter() {
+            effects.mail.push((*core, Mail::FanOut(push.clone(), users.clone(), except)));
+        }
+    }
+
+    /// The recipients by the core that owns them: one item a core, whatever the size of the group.
+    fn grouped(&mut self, id: ConversationId, to: &Arc<[UserId]>) -> Grouped {
+        let placement = self.placement;
+        let Some(slot) = self.slots.get_mut(&id) else { unreachable!("only a slot pushes") };
+        if let Some((made_from, grouped)) = &slot.by_core
+            && Arc::ptr_eq(made_from, to)
+        {
+            return grouped.clone();
+        }
+        let mut cores: Vec<Vec<UserId>> = vec![Vec::new(); usize::from(placement.cores())];
+        for &user in to.iter() {
+            cores[usize::from(placement.of_user(user).0)].push(user);
+        }
+        let grouped: Grouped = (0..placement.cores())
+            .zip(cores)
+            .filter(|(_, users)| !users.is_empty())
+            .map(|(core, users)| (CoreId(core), Arc::from(users)))
+            .collect();
+        slot.by_core = Some((to.clone(), grouped.clone()));
+        grouped
+    }
+
+    fn reply(&self, id: ConversationId, to: &ReplyTo, reply: Reply, effects: &mut Effects) {
+        let conversation_id = id.to_bytes();
+        let (body, known) = match (reply, to.kind) {
+            (Reply::Refused(refusal), _) => (frames::error(&refusal), None),
+            (Reply::Read { position, unread }, _) => {
+                let (read_seq, read_ordinal) = (position.seq.as_u64(), position.ordinal);
+                (Body::MarkRead(v1::MarkReadResponse { read_seq, read_ordinal, unread }), None)
+            }
+            (Reply::Accepted(accepted), kind) => {
+                let (position, sent_ms) = (accepted.position, accepted.sent_ms);
+                let (seq, ordinal) = (position.seq.as_u64(), position.ordinal);
+                let body = match kind {
+                    ReplyKind::CreateGroup => {
+                        Body::CreateGroup(v1::CreateGroupResponse { conversation_id, seq, sent_ms })
+                    }
+                    ReplyKind::ChangeMembers => Body::ChangeMembers(v1::ChangeMembersResponse { seq }),
+                    ReplyKind::Send | ReplyKind::MarkRead => Body::Send(v1::SendResponse { seq, ordinal, sent_ms }),
+                };
+                (body, Some((id, position.seq)))
+            }
+            (Reply::Unchanged, _) => (Body::ChangeMembers(v1::ChangeMembersResponse { seq: 0 }), None),
+        };
+        effects.mail.extend(frames::mail_reply(to, body, known).map(|mail| (to.at.core, mail)));
+    }
+
+    fn refuse(&self, to: ReplyTo, refusal: &Refusal, effects: &mut Effects) {
+        let mail = frames::mail_reply(&to, frames::error(refusal), None);
+        effects.mail.extend(mail.map(|mail| (to.at.core, mail)));
+    }
+
+    /// Refuses the input that the store was asked for, and goes on with the next.
+    fn refuse_first(&mut self, now_ms: u64, id: ConversationId, refusal: &Refusal, effects: &mut Effects) {
+        self.resume(id, |_| ());
+        let input = self.slots.get_mut(&id).and_then(|slot| slot.parked.pop_front());
+        if let Some(input) = input {
+            self.refuse(input.reply_to, refusal, effects);
+        }
+        self.run(now_ms, id, effects);
+    }
+
+    /// The store answered: inputs are taken again, unless a change failed meanwhile.
+    fn resume(&mut self, id: ConversationId, with: impl FnOnce(&mut Conversation<ReplyTo>)) {
+        if let Some(slot) = self.slots.get_mut(&id)
+            && let Some(conversation) = slot.conversation.as_mut()
+            && !conversation.is_lost()
+        {
+            slot.waiting = false;
+            with(conversation);
+        }
+    }
+
+    fn reload(&mut self, id: ConversationId, effects: &mut Effects) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.conversation = None;
+            slot.by_core = None;
+            effects.tasks.push(self.load(id));
+        }
+    }
+
+    fn drop_slot(&mut self, id: ConversationId, refusal: &Refusal, effects: &mut Effects) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        self.meters.conversations.decrement(1.0);
+        // Searched from the back: what cannot be loaded was put there a moment ago.
+        if let Some(index) = self.clock.iter().rposition(|other| *other == id) {
+            self.clock.remove(index);
+        }
+        for input in slot.parked {
+            self.refuse(input.reply_to, refusal, effects);
+        }
+    }
+
+    fn load(&self, id: ConversationId) -> Task {
+        let store = self.services.store.clone();
+        let tail = self.limits.conversation.dedupe_entries;
+        async move {
+            let result = match store.load(id, tail).await {
+                Err(error) => Err(refusal(&error)),
+                Ok(Some(loaded)) => Ok(Some(loaded)),
+                Ok(None) => match id.kind() {
+                    ConversationKind::Group => Ok(None),
+                    // Nobody talks to somebody who does not exist.
+                    ConversationKind::Direct(low, high) => match store.users(vec![low, high]).await {
+                        Err(error) => Err(refusal(&error)),
+                        Ok(users) if [low, high].iter().all(|id| users.iter().any(|user| user.id == *id)) => Ok(None),
+                        Ok(_) => Err(Refusal::new(ErrorCode::UserNotFound, "the other user does not exist")),
+                    },
+                },
+            };
+            Completion::Loaded(id, result)
+        }
+        .boxed()
+    }
+
+    fn ask(&self, id: ConversationId, question: Question) -> Task {
+        let store = self.services.store.clone();
+        match question {
+            Question::FindSend(user, msg) => {
+                store.find_send(id, user, msg).map(move |result| Completion::Found(id, (user, msg), result)).boxed()
+            }
+            Question::Ordinal(seq) => store
+                .read(id, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 })
+                .map(move |result| {
+                    let ordinal = result.and_then(|entries| match entries.first() {
+                        Some(entry) if entry.seq == seq => Ok(Position { seq, ordinal: entry.ordinal }),
+                        _ => Err(StoreError::Unavailable(format!("entry {seq:?} of {id:?} is missing"))),
+                    });
+                    Completion::Ordinal(id, ordinal)
+                })
+                .boxed(),
+        }
+    }
+
+    /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock).
+    fn make_room(&mut self) {
+        let mut looked_at = 0;
+        while self.slots.len() >= self.limits.conversations_active_max && looked_at < 2 * self.clock.len() {
+            looked_at += 1;
+            let Some(id) = self.clock.pop_front() else { return };
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            if slot.touched || !slot.is_idle() {
+                slot.touched = false;
+                self.clock.push_back(id);
+            } else {
+                self.slots.remove(&id);
+                self.meters.conversations.decrement(1.0);
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn loading() -> Self {
+        Self { conversation: None, waiting: true, parked: VecDeque::new(), touched: true, pushed: None, by_core: None }
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.waiting && self.parked.is_empty() && self.conversation.as_ref().is_some_and(Conversation::is_idle)
+    }
+}
+
+fn failure(outcome: &CommitOutcome) -> Option<Refusal> {
+    match outcome {
+        CommitOutcome::Durable | CommitOutcome::AlreadyDurable => None,
+        CommitOutcome::NotWritten(error) => Some(refusal(error)),
+        CommitOutcome::Conflict => Some(Refusal::retry(
+            ErrorCode::StoreUnavailable,
+            "an earlier message was not stored, so this one was not either",
+            BUSY_RETRY_MS,
+        )),
+        CommitOutcome::Unknown => {
+            Some(Refusal::retry(ErrorCode::StoreUnavailable, "nobody knows yet whether it was stored", BUSY_RETRY_MS))
+        }
+    }
+}
+
+fn overloaded(message: &str) -> Refusal {
+    Refusal::retry(ErrorCode::Overloaded, message, BUSY_RETRY_MS)
+}

@@ -1,0 +1,273 @@
+//! The composition root: builds the parts, starts the cores, runs until told to stop, drains.
+
+mod data_dir;
+mod settings;
+
+use crate::{
+    account::{InvitationSecret, PasswordPool, SecretError as InvitationSecretError},
+    admin::{AdminError, AdminListener, Health, Stage},
+    config::{Config, RegistrationMode},
+    router::{Core, CoreId, CorePort, Driver, Mailboxes, Placement, Registration, Services},
+    store::embedded::{Embedded, OpenError},
+    telemetry::{MetricsText, RecorderError},
+    transport::{
+        BindError, Bound, Certificate, CertificateError, QuicSecrets, SecretError, Steering, Transport, TransportError,
+    },
+};
+use data_dir::DataDir;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+use thiserror::Error;
+use tokio::{
+    sync::{Notify, watch},
+    task::LocalSet,
+};
+
+/// A running server. Dropping it without [`stop`](Self::stop) leaves the threads running until the process ends.
+pub struct Server {
+    address: SocketAddr,
+    admin: Option<AdminListener>,
+    fingerprint: String,
+    steering: Steering,
+    cores: u16,
+    data_dir: PathBuf,
+    health: Health,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+    store: Embedded,
+}
+
+/// What one core's thread starts from.
+struct CoreParts {
+    id: CoreId,
+    cores: u16,
+    pin: bool,
+    socket: Option<UdpSocket>,
+    transport: Arc<Transport>,
+    mailboxes: Arc<Mailboxes>,
+    services: Services,
+    limits: crate::router::Limits,
+    bounds: settings::PortBounds,
+    stop: watch::Receiver<bool>,
+}
+
+impl Server {
+    /// Opens the store, binds the address and starts a thread for each core. When this returns, clients are served.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let available = thread::available_parallelism().map_or(1, usize::from);
+        let cores = u16::try_from(if config.cores == 0 { available } else { config.cores }).unwrap_or(u16::MAX);
+        let health = Health::default();
+        let data_dir = DataDir::prepare(&config.data_dir)?;
+        let metrics = config.metrics.enabled.then(MetricsText::install).transpose()?;
+
+        // The address first: a second server is told so before it touches anything.
+        let transport_options = settings::transport(config);
+        let Bound { sockets, address, steering } = crate::transport::bind(config.listen, cores, &transport_options)?;
+        let admin =
+            metrics.map(|metrics| AdminListener::start(config.metrics.listen, metrics, health.clone())).transpose()?;
+        let store = Embedded::open(settings::store(config, data_dir.store()))?;
+        let certificate = match (&config.tls.cert_file, &config.tls.key_file) {
+            (Some(certificate), Some(key)) => Certificate::from_files(certificate, key)?,
+            _ => Certificate::self_signed_in(&data_dir.tls(), &config.tls.names)?,
+        };
+        let fingerprint = certificate.fingerprint();
+        data_dir.write_fingerprint(&fingerprint)?;
+        let endpoints = u16::try_from(sockets.len()).unwrap_or(u16::MAX);
+        let secrets = QuicSecrets::in_directory(&data_dir.tls())?;
+        let transport = Arc::new(Transport::new(transport_options, endpoints, &certificate, secrets)?);
+        let passwords = PasswordPool::start(&settings::passwords(config)).map_err(StartError::Threads)?;
+        let services = Services {
+            store: Arc::new(store.clone()),
+            passwords: Arc::new(passwords),
+            registration: registration(config, &data_dir)?,
+            random: Arc::new(|bytes| {
+                let filled = aws_lc_rs::rand::fill(bytes);
+                assert!(filled.is_ok(), "the system has no randomness");
+            }),
+        };
+
+        let (stop, stopped) = watch::channel(false);
+        let mailboxes = Arc::new(Mailboxes::new(cores, config.limits.mailbox_items_max));
+        let mut sockets = sockets.into_iter();
+        let mut threads = Vec::with_capacity(usize::from(cores));
+        for id in 0..cores {
+            let parts = CoreParts {
+                id: CoreId(id),
+                cores,
+                // Pinning helps only where every core thread has a CPU to itself.
+                pin: usize::from(cores) <= available,
+                socket: sockets.next(),
+                transport: transport.clone(),
+                mailboxes: mailboxes.clone(),
+                services: services.clone(),
+                limits: settings::router(config, cores),
+                bounds: settings::port(config, endpoints),
+                stop: stopped.clone(),
+            };
+            let builder = thread::Builder::new().name(format!("core-{id}"));
+            threads.push(builder.spawn(move || run_core(parts)).map_err(StartError::Threads)?);
+        }
+        health.set(Stage::Serving);
+        let data_dir = config.data_dir.clone();
+        Ok(Self { address, admin, fingerprint, steering, cores, data_dir, health, stop, threads, store })
+    }
+
+    /// Where clients connect to, with the port that was picked if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics are, if they are anywhere.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminListener::address)
+    }
+
+    /// SHA-256 of the certificate, for clients to pin.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// How packets find their core.
+    pub fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
+    /// How many cores serve.
+    pub fn cores(&self) -> u16 {
+        self.cores
+    }
+
+    /// Where the data is.
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.data_dir
+    }
+
+    /// Takes no new clients, tells those it has to connect again, waits for what is on its way to the disk, and closes the
+    /// store. Takes at most `limits.drain_timeout_ms` and a sync.
+    pub fn stop(self) {
+        self.health.set(Stage::Draining);
+        // Every receiver may be gone already, when every core has ended by itself.
+        let _ = self.stop.send(true);
+        for thread in self.threads {
+            // A core that panicked has ended the process.
+            let _ = thread.join();
+        }
+        self.store.close();
+        drop(self.admin);
+    }
+}
+
+fn run_core(parts: CoreParts) {
+    let guard = AbortOnPanic(parts.id);
+    if parts.pin {
+        let mut cpus = CpuSet::new();
+        cpus.set(usize::from(parts.id.0));
+        if let Err(error) = sched_setaffinity(None, &cpus) {
+            tracing::warn!(core = parts.id.0, %error, "the core's thread is not pinned");
+        }
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => fail(parts.id, &error),
+    };
+    let id = parts.id;
+    if let Err(error) = LocalSet::new().block_on(&runtime, serve(parts)) {
+        fail(id, &error);
+    }
+    drop(guard);
+}
+
+async fn serve(parts: CoreParts) -> io::Result<()> {
+    let CoreParts { id, cores, socket, transport, mailboxes, services, limits, bounds, stop, .. } = parts;
+    let filled = Rc::new(Notify::new());
+    let port = CorePort::new(id, bounds.events_max, bounds.sessions_max, bounds.outbox_bytes_max, filled.clone());
+    let core = Core::new(id, Placement::new(cores), limits, services);
+    let driver = Driver::new(core, port.clone(), filled, mailboxes, cores, bounds.turn_events_max);
+    let driver = tokio::task::spawn_local(driver.run(stop.clone()));
+    let served = async {
+        match socket {
+            Some(socket) => transport.serve(socket, id.0, port, stop).await,
+            None => Ok(()),
+        }
+    };
+    // A task's panic stays in the task. Without its driver a core answers nobody, so that must be noticed at once.
+    tokio::try_join!(served, async { driver.await.map_err(io::Error::other) }).map(|_| ())
+}
+
+/// The sockets of a server are known by the order in which they were bound, and the conversations of a core live nowhere
+/// else: a server without one of its cores is worse than one that starts again.
+fn fail(core: CoreId, error: &io::Error) -> ! {
+    tracing::error!(core = core.0, %error, "a core cannot go on; the server ends");
+    std::process::exit(1)
+}
+
+struct AbortOnPanic(CoreId);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(core = self.0.0, "a core panicked; the server ends");
+            std::process::abort();
+        }
+    }
+}
+
+fn registration(config: &Config, data_dir: &DataDir) -> Result<Registration, StartError> {
+    Ok(match config.registration_mode() {
+        RegistrationMode::Open => Registration::Open,
+        RegistrationMode::Closed => Registration::Closed,
+        RegistrationMode::Invitation => {
+            let secret = InvitationSecret::load_or_create(data_dir.path())?;
+            Registration::Invitation(Arc::new(move |code, now_ms| {
+                crate::account::Invitation::from_code(code, &secret, now_ms).ok().map(|invitation| invitation.id)
+            }))
+        }
+    })
+}
+
+/// Why the server does not start. Every message says what to do.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// See [`BindError`].
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// See [`OpenError`].
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// See [`CertificateError`].
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// See [`TransportError`].
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// See [`SecretError`].
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// See [`InvitationSecretError`].
+    #[error(transparent)]
+    Invitations(#[from] InvitationSecretError),
+    /// See [`AdminError`].
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// See [`RecorderError`].
+    #[error(transparent)]
+    Metrics(#[from] RecorderError),
+    /// The data directory cannot be made or written.
+    #[error("cannot use {path} as the data directory: {source}")]
+    DataDir {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start a thread: {0}")]
+    Threads(io::Error),
+}

@@ -1,0 +1,48 @@
+//! What lies where in the data directory.
+
+use super::StartError;
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+/// The one directory that everything is kept in, readable by its owner only.
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// Makes it, with its subdirectories.
+    pub fn prepare(path: &Path) -> Result<Self, StartError> {
+        let dir = Self(path.to_owned());
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        let made = builder.create(path).and_then(|()| builder.create(dir.tls()));
+        made.map_err(|source| dir.failed(source))?;
+        Ok(dir)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The store's files.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// Certificate, keys and the fingerprint.
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+
+    /// Leaves the fingerprint where a client on the same machine finds it.
+    pub fn write_fingerprint(&self, fingerprint: &str) -> Result<(), StartError> {
+        let (path, new) = (self.tls().join("fingerprint"), self.tls().join("fingerprint.new"));
+        fs::write(&new, format!("{fingerprint}\n")).and_then(|()| fs::rename(&new, &path)).map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, source: io::Error) -> StartError {
+        StartError::DataDir { path: self.0.clone(), source }
+    }
+}

@@ -1,0 +1,113 @@
+//! Opening: everything that was durable is there, or the store says what is missing.
+
+use super::{
+    error::{OpenError, RowError},
+    keys,
+    keyspaces::Keyspaces,
+    record::Record,
+    round::Round,
+};
+use std::{path::Path, sync::Arc};
+
+/// What this version writes and reads.
+const FORMAT: u64 = 1;
+
+/// Where the records stand once recovery is over.
+pub(super) struct Recovered {
+    /// The newest durable record; its rows and those of all before it are durable too.
+    pub(super) number: u64,
+    /// Records up to here are gone.
+    pub(super) removed_upto: u64,
+}
+
+/// What has to be there.
+pub(super) struct Expected<'a> {
+    /// The newest record that was durable.
+    pub(super) number: u64,
+    /// The file that says so.
+    pub(super) guard: &'a Path,
+    /// A copy of the journal as it was found, if its end was cut off.
+    pub(super) torn: Option<&'a Path>,
+}
+
+/// Checks that the records are complete, and writes the rows that were still missing.
+pub(super) fn recover(
+    keyspaces: &Keyspaces,
+    expected: &Expected<'_>,
+    rows_max: usize,
+    dir: &Path,
+) -> Result<Recovered, OpenError> {
+    let failed = |error: RowError| match error {
+        RowError::Engine(source) => OpenError::Engine { dir: dir.to_owned(), source },
+        RowError::Damaged(detail) => OpenError::Damaged { dir: dir.to_owned(), detail },
+    };
+    check_format(keyspaces, dir, failed)?;
+    let rows_upto = keyspaces.rows_upto().map_err(failed)?;
+    let present = present(keyspaces).map_err(failed)?;
+    let removed_upto = present.first().map_or(rows_upto, |first| (first - 1).min(rows_upto));
+    let newest = present.last().map_or(rows_upto, |last| (*last).max(rows_upto));
+    if let Some(missing) = (rows_upto + 1..=newest).find(|number| present.binary_search(number).is_err()) {
+        let detail = format!("record {missing} is gone, and {newest} is there");
+        return Err(OpenError::Damaged { dir: dir.to_owned(), detail });
+    }
+    if expected.number > newest {
+        return Err(OpenError::CommitsMissing {
+            dir: dir.to_owned(),
+            guard: expected.guard.to_owned(),
+            expected: expected.number,
+            found: newest,
+            torn: expected.torn.map(Path::to_owned),
+        });
+    }
+    replay(keyspaces, rows_upto, newest, rows_max).map_err(failed)?;
+    Ok(Recovered { number: newest, removed_upto })
+}
+
+/// Notes this version's format in a new store, durably.
+pub(super) fn format(keyspaces: &Keyspaces) -> fjall::Result<()> {
+    keyspaces.meta.insert(keys::FORMAT, FORMAT.to_be_bytes())?;
+    keyspaces.persist()
+}
+
+fn check_format(keyspaces: &Keyspaces, dir: &Path, failed: impl Fn(RowError) -> OpenError) -> Result<(), OpenError> {
+    let value = keyspaces.meta.get(keys::FORMAT).map_err(|error| failed(error.into()))?;
+    match value.map(|value| keys::number(&value)).transpose().map_err(&failed)? {
+        Some(FORMAT) => Ok(()),
+        Some(found) => Err(OpenError::Format { dir: dir.to_owned(), found, known: FORMAT }),
+        None => Err(failed(RowError::Damaged("the store's format is missing".to_owned()))),
+    }
+}
+
+/// The numbers of all records, ascending.
+fn present(keyspaces: &Keyspaces) -> Result<Vec<u64>, RowError> {
+    let number = |key: &[u8]| {
+        keys::record_number(key).ok_or_else(|| RowError::Damaged("a record under a strange key".to_owned()))
+    };
+    keyspaces.records.iter().map(|record| number(&record.key()?)).collect()
+}
+
+/// Writes records `after+1..=newest` as rows, durably.
+fn replay(keyspaces: &Keyspaces, after: u64, newest: u64, rows_max: usize) -> Result<(), RowError> {
+    let mut round = Vec::new();
+    let mut rows = 0;
+    for number in after + 1..=newest {
+        let value = keyspaces.records.get(keys::record(number))?;
+        let record = value.map(|value| Record::decode(&value)).transpose()?;
+        let Some(record) = record.filter(|record| record.number == number) else {
+            return Err(RowError::Damaged(format!("record {number} is not under its key")));
+        };
+        rows += record.rows();
+        round.push(Arc::new(record));
+        if rows >= rows_max || number == newest {
+            // Removing records is left to the write-behind.
+            #[allow(clippy::reversed_empty_ranges)]
+            Round::new(&round).batch(keyspaces, 1..=0, true)?.commit()?;
+            round.clear();
+            rows = 0;
+        }
+    }
+    if newest > after {
+        tracing::info!(records = newest - after, "wrote the rows that were missing");
+    }
+    Ok(keyspaces.persist()?)
+}

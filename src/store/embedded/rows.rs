@@ -1,0 +1,224 @@
+//! The values of every keyspace, as protobuf messages: fields can be added later, numbers are never reused.
+
+use super::error::RowError;
+use crate::{
+    chat::{LogEntry, Member, MemberChange, Position, Role},
+    store::{TokenHash, TokenRecord, UserRecord},
+};
+use bytes::Bytes;
+use godwit_proto::{DeviceId, Seq, UserId};
+use prost::Message;
+
+/// Entries of one conversation that were written behind together.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EntriesRow {
+    /// `godwit.v1.Entry` each, dense and ascending from the seq in the key.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(super) entries: Vec<Bytes>,
+}
+
+/// What a conversation list needs, in one row.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ConversationRow {
+    /// The newest entry in rows.
+    #[prost(uint64, tag = "1")]
+    pub(super) head: u64,
+    /// The key of the entries row that holds it.
+    #[prost(uint64, tag = "2")]
+    pub(super) head_row_first: u64,
+    #[prost(uint32, tag = "3")]
+    pub(super) member_count: u32,
+    #[prost(string, tag = "4")]
+    pub(super) title: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MemberRow {
+    #[prost(fixed64, tag = "1")]
+    user: u64,
+    #[prost(bool, tag = "2")]
+    owner: bool,
+    #[prost(uint64, tag = "3")]
+    joined_seq: u64,
+    #[prost(uint64, tag = "4")]
+    joined_ordinal: u64,
+    #[prost(uint64, tag = "5")]
+    read_seq: u64,
+    #[prost(uint64, tag = "6")]
+    read_ordinal: u64,
+    #[prost(uint64, tag = "7")]
+    own_seq: u64,
+    #[prost(uint64, tag = "8")]
+    own_ordinal: u64,
+}
+
+/// In a record: one of the two is set.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MemberChangeRow {
+    #[prost(message, optional, tag = "1")]
+    put: Option<MemberRow>,
+    #[prost(fixed64, optional, tag = "2")]
+    remove: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct UserRow {
+    #[prost(fixed64, tag = "1")]
+    id: u64,
+    #[prost(string, tag = "2")]
+    username: String,
+    #[prost(string, tag = "3")]
+    name_key: String,
+    #[prost(string, tag = "4")]
+    display_name: String,
+    #[prost(string, tag = "5")]
+    password_hash: String,
+    #[prost(uint64, tag = "6")]
+    created_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TokenRow {
+    #[prost(fixed64, tag = "1")]
+    user: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    device: Bytes,
+    #[prost(string, tag = "3")]
+    device_name: String,
+    #[prost(uint64, tag = "4")]
+    pub(super) expires_ms: u64,
+}
+
+/// The token that a device holds.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DeviceRow {
+    #[prost(bytes = "bytes", tag = "1")]
+    hash: Bytes,
+    #[prost(uint64, tag = "2")]
+    pub(super) expires_ms: u64,
+}
+
+impl EntriesRow {
+    pub(super) fn read(value: &[u8]) -> Result<Vec<LogEntry>, RowError> {
+        let row = Self::decode(Bytes::copy_from_slice(value))?;
+        row.entries.into_iter().map(|encoded| Ok(LogEntry::decode(encoded)?)).collect()
+    }
+}
+
+impl From<&Member> for MemberRow {
+    fn from(member: &Member) -> Self {
+        Self {
+            user: member.user.as_u64(),
+            owner: member.role == Role::Owner,
+            joined_seq: member.joined.seq.0,
+            joined_ordinal: member.joined.ordinal,
+            read_seq: member.read.seq.0,
+            read_ordinal: member.read.ordinal,
+            own_seq: member.own.seq.0,
+            own_ordinal: member.own.ordinal,
+        }
+    }
+}
+
+impl MemberRow {
+    pub(super) fn read(value: &[u8]) -> Result<Member, RowError> {
+        Self::decode(value)?.member()
+    }
+
+    fn member(&self) -> Result<Member, RowError> {
+        Ok(Member {
+            user: user_id(self.user)?,
+            role: if self.owner { Role::Owner } else { Role::Member },
+            joined: Position { seq: Seq(self.joined_seq), ordinal: self.joined_ordinal },
+            read: Position { seq: Seq(self.read_seq), ordinal: self.read_ordinal },
+            own: Position { seq: Seq(self.own_seq), ordinal: self.own_ordinal },
+        })
+    }
+}
+
+impl From<&MemberChange> for MemberChangeRow {
+    fn from(change: &MemberChange) -> Self {
+        match change {
+            MemberChange::Put(member) => Self { put: Some(member.into()), remove: None },
+            MemberChange::Remove(user) => Self { put: None, remove: Some(user.as_u64()) },
+        }
+    }
+}
+
+impl MemberChangeRow {
+    pub(super) fn change(&self) -> Result<MemberChange, RowError> {
+        match (&self.put, self.remove) {
+            (Some(put), None) => Ok(MemberChange::Put(put.member()?)),
+            (None, Some(user)) => Ok(MemberChange::Remove(user_id(user)?)),
+            _ => Err(RowError::Damaged("a member change that is neither or both".to_owned())),
+        }
+    }
+}
+
+impl From<&UserRecord> for UserRow {
+    fn from(user: &UserRecord) -> Self {
+        Self {
+            id: user.id.as_u64(),
+            username: user.username.clone(),
+            name_key: user.name_key.clone(),
+            display_name: user.display_name.clone(),
+            password_hash: user.password_hash.clone(),
+            created_ms: user.created_ms,
+        }
+    }
+}
+
+impl UserRow {
+    pub(super) fn read(value: &[u8]) -> Result<UserRecord, RowError> {
+        let row = Self::decode(value)?;
+        Ok(UserRecord {
+            id: user_id(row.id)?,
+            username: row.username,
+            name_key: row.name_key,
+            display_name: row.display_name,
+            password_hash: row.password_hash,
+            created_ms: row.created_ms,
+        })
+    }
+}
+
+impl From<&TokenRecord> for TokenRow {
+    fn from(token: &TokenRecord) -> Self {
+        Self {
+            user: token.user.as_u64(),
+            device: token.device.to_bytes(),
+            device_name: token.device_name.clone(),
+            expires_ms: token.expires_ms,
+        }
+    }
+}
+
+impl TokenRow {
+    pub(super) fn read(hash: TokenHash, value: &[u8]) -> Result<TokenRecord, RowError> {
+        let row = Self::decode(value)?;
+        Ok(TokenRecord {
+            hash,
+            user: user_id(row.user)?,
+            device: DeviceId::from_slice(&row.device).map_err(|error| RowError::Damaged(error.to_string()))?,
+            device_name: row.device_name,
+            expires_ms: row.expires_ms,
+        })
+    }
+}
+
+impl From<&TokenRecord> for DeviceRow {
+    fn from(token: &TokenRecord) -> Self {
+        Self { hash: Bytes::copy_from_slice(&token.hash.0), expires_ms: token.expires_ms }
+    }
+}
+
+impl DeviceRow {
+    pub(super) fn hash(&self) -> Result<TokenHash, RowError> {
+        let hash = self.hash.as_ref().try_into();
+        hash.map(TokenHash).map_err(|_| RowError::Damaged("a token hash of the wrong length".to_owned()))
+    }
+}
+
+fn user_id(raw: u64) -> Result<UserId, RowError> {
+    UserId::new(raw).map_err(|error| RowError::Damaged(error.to_string()))
+}

@@ -1,0 +1,222 @@
+//! What the threads of the store share.
+
+use super::{
+    acked::Acked,
+    disk_space::DiskSpace,
+    guard::Guard,
+    keyspaces::{Keyspaces, Rows},
+    metric_names::BEHIND_BYTES,
+    options::EmbeddedOptions,
+    overlay::Overlay,
+    record::Record,
+    round::Round,
+    sync::{Fatal, lock, wait_for},
+};
+use crate::store::StoreError;
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How often a waiting thread looks whether it waits in vain.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The engine, and the durable records that lie over its rows.
+pub(super) struct Shared {
+    pub(super) keyspaces: Keyspaces,
+    pub(super) acked: Arc<Acked>,
+    pub(super) guard: Guard,
+    pub(super) disk: DiskSpace,
+    pub(super) fatal: Arc<Fatal>,
+    behind: Mutex<Behind>,
+    /// There is something for the write-behind to do.
+    filled: Condvar,
+    /// The write-behind did something.
+    drained: Condvar,
+    /// Held for writing from before a round's batch until its records have left the overlay. The engine may show a batch
+    /// that is half applied to a snapshot taken meanwhile, and a reader must see a commit in one place or the other.
+    round: RwLock<()>,
+    /// The newest record whose rows are written, perhaps not durably.
+    rows_upto: AtomicU64,
+    /// The newest record whose rows are certainly durable.
+    rows_durable_upto: AtomicU64,
+    bytes_max: usize,
+    rows_max: usize,
+    delay: Duration,
+}
+
+#[derive(Default)]
+struct Behind {
+    overlay: Overlay,
+    closing: bool,
+    /// How often somebody asked for everything to be written, and up to which of them it was.
+    settle_asked: u64,
+    settle_done: u64,
+}
+
+/// What the write-behind should do now.
+pub(super) struct Work {
+    /// To be written as rows; perhaps none.
+    pub(super) records: Vec<Arc<Record>>,
+    /// Set when, without records, everything is written: to be given to [`Shared::settled`].
+    pub(super) settle: Option<u64>,
+    pub(super) closing: bool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        keyspaces: Keyspaces,
+        guard: Guard,
+        rows_upto: u64,
+        acked: Arc<Acked>,
+        fatal: Arc<Fatal>,
+        options: &EmbeddedOptions,
+    ) -> Self {
+        Self {
+            keyspaces,
+            acked,
+            guard,
+            disk: DiskSpace::new(options),
+            fatal,
+            behind: Mutex::default(),
+            filled: Condvar::new(),
+            drained: Condvar::new(),
+            round: RwLock::new(()),
+            rows_upto: AtomicU64::new(rows_upto),
+            rows_durable_upto: AtomicU64::new(rows_upto),
+            bytes_max: options.behind_bytes_max,
+            rows_max: options.behind_rows_max,
+            delay: options.behind_delay,
+        }
+    }
+
+    /// Looks at the overlay and the rows at one moment: together they are exactly what has been published.
+    pub(super) fn view<T>(&self, look: impl FnOnce(&Overlay) -> T) -> (T, Rows<'_>) {
+        let _no_round = self.round.read().unwrap_or_else(PoisonError::into_inner);
+        let behind = lock(&self.behind);
+        let seen = look(&behind.overlay);
+        (seen, Rows { keyspaces: &self.keyspaces, snapshot: self.keyspaces.db.snapshot() })
+    }
+
+    /// Looks at the overlay alone. What is not in it is in the rows.
+    pub(super) fn overlay<T>(&self, look: impl FnOnce(&Overlay) -> T) -> T {
+        look(&lock(&self.behind).overlay)
+    }
+
+    /// Shows readers a record that is durable.
+    pub(super) fn publish(&self, record: Arc<Record>) {
+        let mut behind = lock(&self.behind);
+        let was_empty = behind.overlay.oldest_since().is_none();
+        behind.overlay.publish(record, Instant::now());
+        let wake = was_empty || self.is_round_full(&behind.overlay);
+        metrics::gauge!(BEHIND_BYTES).set(behind.overlay.bytes() as f64);
+        drop(behind);
+        if wake {
+            self.filled.notify_one();
+        }
+    }
+
+    /// What a sync that begins now will make durable beside its own record: pass it to [`synced`](Self::synced).
+    pub(super) fn rows_before_sync(&self) -> u64 {
+        self.rows_upto.load(Ordering::Acquire)
+    }
+
+    /// A sync that began after [`rows_before_sync`](Self::rows_before_sync) has ended.
+    pub(super) fn synced(&self, rows: u64) {
+        self.rows_durable_upto.fetch_max(rows, Ordering::AcqRel);
+    }
+
+    /// The newest record that may be removed, because its rows are durable.
+    pub(super) fn removable_upto(&self) -> u64 {
+        self.rows_durable_upto.load(Ordering::Acquire)
+    }
+
+    /// Waits until the write-behind lags less than it may. Fails when it cannot catch up.
+    pub(super) fn wait_for_room(&self) -> Result<(), StoreError> {
+        let mut behind = lock(&self.behind);
+        while behind.overlay.bytes() >= self.bytes_max {
+            self.check_progress()?;
+            self.filled.notify_one();
+            behind = wait_for(&self.drained, behind, LOOK_AGAIN);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that is durable now is written as rows, durably too.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mut behind = lock(&self.behind);
+        behind.settle_asked += 1;
+        let asked = behind.settle_asked;
+        while behind.settle_done < asked {
+            self.check_progress()?;
+            self.filled.notify_one();
+            behind = wait_for(&self.drained, behind, LOOK_AGAIN);
+        }
+        Ok(())
+    }
+
+    fn check_progress(&self) -> Result<(), StoreError> {
+        if self.fatal.has_failed() {
+            return Err(StoreError::Unavailable("the store has failed".to_owned()));
+        }
+        if self.disk.is_full() { Err(StoreError::Full) } else { Ok(()) }
+    }
+
+    /// Tells the write-behind to write what is left and to end.
+    pub(super) fn close(&self) {
+        lock(&self.behind).closing = true;
+        self.filled.notify_one();
+    }
+
+    /// Write-behind: waits for a full round, for a record that is old enough, or, for other chores, one delay.
+    pub(super) fn wait_for_work(&self) -> Work {
+        let until = Instant::now() + self.delay;
+        let mut behind = lock(&self.behind);
+        loop {
+            let settle = (behind.settle_done < behind.settle_asked).then_some(behind.settle_asked);
+            let age = behind.overlay.oldest_since().map(|since| since.elapsed());
+            let hurry = settle.is_some() || behind.closing || self.is_round_full(&behind.overlay);
+            let due = age.is_some_and(|age| hurry || age >= self.delay);
+            let rest = until.saturating_duration_since(Instant::now());
+            if due || hurry || rest.is_zero() {
+                let records = if due { behind.overlay.oldest(self.rows_max) } else { Vec::new() };
+                return Work { settle: settle.filter(|_| !due), closing: behind.closing, records };
+            }
+            let sleep = age.map_or(rest, |age| rest.min(self.delay.saturating_sub(age)));
+            behind = wait_for(&self.filled, behind, sleep.max(Duration::from_millis(1)));
+        }
+    }
+
+    /// Write-behind: writes records as rows and takes them out of the overlay. `removable` are older records.
+    pub(super) fn write_round(
+        &self,
+        records: &[Arc<Record>],
+        removable: std::ops::RangeInclusive<u64>,
+    ) -> Result<(), super::error::RowError> {
+        let round = Round::new(records);
+        let batch = round.batch(&self.keyspaces, removable, false)?;
+        let only_round = self.round.write().unwrap_or_else(PoisonError::into_inner);
+        batch.commit()?;
+        let mut behind = lock(&self.behind);
+        behind.overlay.forget(records);
+        metrics::gauge!(BEHIND_BYTES).set(behind.overlay.bytes() as f64);
+        drop(behind);
+        drop(only_round);
+        self.rows_upto.store(round.upto(), Ordering::Release);
+        self.drained.notify_all();
+        Ok(())
+    }
+
+    /// Write-behind: everything that was durable when [`Work::settle`] was given is in durable rows.
+    pub(super) fn settled(&self, asked: u64) {
+        lock(&self.behind).settle_done = asked;
+        self.drained.notify_all();
+    }
+
+    fn is_round_full(&self, overlay: &Overlay) -> bool {
+        overlay.rows() >= self.rows_max || overlay.bytes() >= self.bytes_max / 2
+    }
+}

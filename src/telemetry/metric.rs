@@ -1,0 +1,150 @@
+//! Every metric of the server: its name, kind and meaning, in one table.
+//!
+//! Names follow the Prometheus conventions: base units, the unit last, `_total` on counters. A label never holds what a
+//! peer can choose, because each value is a series that stays. Use a name with the macros of the `metrics` crate:
+//! `metrics::counter!(metric::MESSAGES_ACCEPTED).increment(1)`; keep the handle where it is hot.
+
+use metrics::Unit;
+
+/// A metric.
+#[derive(Debug, Clone)]
+pub struct Metric {
+    /// As Prometheus sees it.
+    pub name: &'static str,
+    /// What kind of value it has.
+    pub kind: Kind,
+    /// What it counts in.
+    pub unit: Unit,
+    /// What it means, for the operator.
+    pub help: &'static str,
+}
+
+/// What kind of value a metric has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Spreads over buckets with these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+/// From a fast sync to a store that hangs.
+const SYNC_BOUNDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// From an idle turn to one that everybody notices.
+const TURN_BOUNDS: &[f64] = &[0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
+
+/// How much is done at once.
+const BATCH_BOUNDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $constant:ident = $name:literal, $kind:expr, $unit:ident;)+) => {
+        $($(#[doc = $help])+ pub const $constant: &str = $name;)+
+
+        /// The table.
+        pub const ALL: &[Metric] = &[
+            $(Metric { name: $name, kind: $kind, unit: Unit::$unit, help: concat!($($help),+) }),+
+        ];
+    };
+}
+
+metrics! {
+    /// Open connections whose handshake is done, logged in or not.
+    CONNECTIONS = "godwit_connections", Kind::Gauge, Count;
+    /// Connection attempts, by outcome: accepted, retried, refused, failed, timed_out. One that is told to retry comes back
+    /// and is counted again.
+    HANDSHAKES = "godwit_handshakes_total", Kind::Counter, Count;
+    /// Sessions that are logged in.
+    SESSIONS = "godwit_sessions", Kind::Gauge, Count;
+    /// Whole frames from clients that were handed to a core.
+    FRAMES_RECEIVED = "godwit_frames_received_total", Kind::Counter, Count;
+    /// Stream bytes read from clients.
+    BYTES_RECEIVED = "godwit_bytes_received_total", Kind::Counter, Bytes;
+    /// Turns in which a connection was written to.
+    WRITES = "godwit_writes_total", Kind::Counter, Count;
+    /// Frames that one such turn wrote. Above 1, frames share packets.
+    WRITE_FRAMES = "godwit_write_frames", Kind::Histogram(BATCH_BOUNDS), Count;
+    /// Requests refused, by error code.
+    REQUESTS_REFUSED = "godwit_requests_refused_total", Kind::Counter, Count;
+    /// Messages that passed the rules and got a seq. A repeated send counts once.
+    MESSAGES_ACCEPTED = "godwit_messages_accepted_total", Kind::Counter, Count;
+    /// Messages that are on disk and were acknowledged to their sender.
+    MESSAGES_DURABLE = "godwit_messages_durable_total", Kind::Counter, Count;
+    /// Entries pushed to sessions; one entry pushed to three devices counts three times.
+    ENTRIES_DELIVERED = "godwit_entries_delivered_total", Kind::Counter, Count;
+    /// Entries that devices acknowledged.
+    ENTRIES_ACKED = "godwit_entries_acked_total", Kind::Counter, Count;
+    /// Sessions told to sync again because they read too slowly.
+    RESYNCS = "godwit_resyncs_total", Kind::Counter, Count;
+    /// Conversations held in memory.
+    CONVERSATIONS_ACTIVE = "godwit_conversations_active", Kind::Gauge, Count;
+    /// Items waiting for a core, by core.
+    MAILBOX_DEPTH = "godwit_mailbox_depth", Kind::Gauge, Count;
+    /// Length of a core's turn, from its first event to its last flush, by core.
+    TURN_SECONDS = "godwit_turn_seconds", Kind::Histogram(TURN_BOUNDS), Seconds;
+    /// Events that a core took in one turn.
+    TURN_EVENTS = "godwit_turn_events", Kind::Histogram(BATCH_BOUNDS), Count;
+    /// Entries that one sync of the store made durable.
+    STORE_COMMIT_BATCH_ENTRIES = "godwit_store_commit_batch_entries", Kind::Histogram(BATCH_BOUNDS), Count;
+    /// Time of one sync of the store.
+    STORE_COMMIT_SYNC_SECONDS = "godwit_store_commit_sync_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
+    /// Commits waiting for the next sync.
+    STORE_COMMIT_QUEUE_DEPTH = "godwit_store_commit_queue_depth", Kind::Gauge, Count;
+    /// Durable bytes that are not sorted by conversation yet; a start after a crash works through them.
+    STORE_BEHIND_BYTES = "godwit_store_behind_bytes", Kind::Gauge, Bytes;
+    /// Commits that the store refused, by reason: full, overloaded, closed.
+    STORE_REFUSED = "godwit_store_refused_total", Kind::Counter, Count;
+    /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
+    PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
+}
+
+/// The label of [`HANDSHAKES`] and [`PASSWORDS`].
+pub const OUTCOME: &str = "outcome";
+/// The label of [`STORE_REFUSED`].
+pub const REASON: &str = "reason";
+/// The label of [`REQUESTS_REFUSED`]: the name in the .proto file without its prefix.
+pub const CODE: &str = "code";
+/// The label of what each core counts for itself.
+pub const CORE: &str = "core";
+
+/// Hands units and meanings to the recorder, so that they stand beside the values.
+pub(super) fn describe(recorder: &impl metrics::Recorder) {
+    for metric in ALL {
+        let (name, unit, help) = (metric.name.into(), Some(metric.unit), metric.help.trim().into());
+        match metric.kind {
+            Kind::Counter => recorder.describe_counter(name, unit, help),
+            Kind::Gauge => recorder.describe_gauge(name, unit, help),
+            Kind::Histogram(_) => recorder.describe_histogram(name, unit, help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_end_in_what_their_kind_asks_for() {
+        assert_eq!(ALL.iter().map(|metric| metric.name).collect::<HashSet<_>>().len(), ALL.len());
+        for metric in ALL {
+            let Metric { name, kind, unit, .. } = metric;
+            assert!(name.starts_with("godwit_"), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_seconds"), *unit == Unit::Seconds, "{name}");
+            assert_eq!(name.trim_end_matches("_total").contains("bytes"), *unit == Unit::Bytes, "{name}");
+        }
+    }
+
+    #[test]
+    fn buckets_ascend() {
+        for metric in ALL {
+            if let Kind::Histogram(bounds) = metric.kind {
+                assert!(bounds.is_sorted_by(|one, next| one < next), "{}", metric.name);
+            }
+        }
+    }
+}

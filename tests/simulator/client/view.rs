@@ -1,0 +1,92 @@
+//! What a client holds of one conversation: a run of its log without gaps.
+
+use godwit_proto::{ConversationId, UserId, v1, v1::entry::Content};
+use prost::Message;
+
+/// Entries `first`, `first + 1`, … as they were received.
+#[derive(Debug, Default)]
+pub struct View {
+    /// 0 until the server has said from where on this member may read.
+    pub first: u64,
+    pub entries: Vec<v1::Entry>,
+    /// The newest entry that the client has heard of.
+    pub target: u64,
+    /// Where unread counts from.
+    pub read: u64,
+    /// The user is no member any more.
+    pub left: bool,
+    /// A page is on its way, or is asked for again at this time.
+    pub filling: bool,
+    pub not_before_ms: u64,
+}
+
+impl View {
+    pub fn next(&self) -> u64 {
+        self.first.max(1) + self.entries.len() as u64
+    }
+
+    pub fn last(&self) -> u64 {
+        self.next() - 1
+    }
+
+    /// There is something to be fetched.
+    pub fn is_behind(&self) -> bool {
+        !self.left && (self.first == 0 || self.target > self.last())
+    }
+
+    /// The server says that this member reads from here on: what is older belongs to an earlier membership.
+    pub fn starts_at(&mut self, first: u64) {
+        if self.first == 0 || first > self.next() {
+            self.first = first;
+            self.entries.clear();
+            self.read = 0;
+        }
+    }
+
+    /// Takes an entry that came by itself, or leaves it for a page to fetch when there is a gap before it.
+    pub fn on_entry(&mut self, me: UserId, conversation: ConversationId, entry: v1::Entry) {
+        if entry.seq > self.last() {
+            self.left = false;
+        }
+        self.target = self.target.max(entry.seq);
+        if self.first == 0 || entry.seq > self.next() {
+            return;
+        }
+        if entry.seq == self.next() {
+            return self.append(me, entry);
+        }
+        if entry.seq >= self.first {
+            let held = &self.entries[(entry.seq - self.first) as usize];
+            assert_eq!(*held, entry, "{conversation:?}: two versions of one entry");
+        }
+    }
+
+    pub fn append(&mut self, me: UserId, entry: v1::Entry) {
+        let mine = |ids: &[u64]| ids.contains(&me.as_u64());
+        let by_me = entry.sender_id == me.as_u64();
+        match &entry.content {
+            Some(Content::Message(_)) if by_me => self.read = self.read.max(entry.seq),
+            Some(Content::GroupCreated(created)) if by_me || mine(&created.member_ids) => {
+                self.read = self.read.max(entry.seq);
+            }
+            Some(Content::MembersAdded(added)) if mine(&added.member_ids) => {
+                self.left = false;
+                self.read = self.read.max(entry.seq);
+            }
+            Some(Content::MemberRemoved(removed)) if removed.member_id == me.as_u64() => self.left = true,
+            _ => {}
+        }
+        self.target = self.target.max(entry.seq);
+        self.entries.push(entry);
+    }
+
+    /// Holds it against the log.
+    pub fn check(&self, conversation: ConversationId, log: &[godwit::chat::LogEntry]) {
+        for (held, seq) in self.entries.iter().zip(self.first..) {
+            assert_eq!(held.seq, seq, "{conversation:?}: a view has a hole or a double");
+            let entry = log.get(seq as usize - 1);
+            let entry = entry.unwrap_or_else(|| panic!("{conversation:?} #{seq} is in a view and not in the log"));
+            assert_eq!(held.encode_to_vec(), entry.encoded, "{conversation:?} #{seq} differs from the log");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What is durable: what is left after a crash.
+
+use crate::{ledger::Ledger, settings::Bug};
+use godwit::{
+    chat::{ConversationDetails, LogEntry, Member, MemberChange},
+    store::{
+        Commit, CommitOutcome, CreateUserOutcome, Direction, LoadedConversation, NewToken, PageLimit, StoredSummary,
+        TokenHash, TokenRecord, UserRecord,
+    },
+};
+use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+use std::collections::BTreeMap;
+
+/// Maps in memory. Every entry that gets here goes through the [`Ledger`], so a broken log is found when it breaks.
+#[derive(Debug, Default)]
+pub struct Disk {
+    pub conversations: BTreeMap<ConversationId, Stored>,
+    pub users: BTreeMap<UserId, UserRecord>,
+    pub tokens: BTreeMap<[u8; 32], TokenRecord>,
+    pub acked: BTreeMap<(UserId, DeviceId, ConversationId), Seq>,
+    pub bug: Option<Bug>,
+}
+
+#[derive(Debug)]
+pub struct Stored {
+    details: ConversationDetails,
+    pub members: BTreeMap<UserId, Member>,
+    pub log: Vec<LogEntry>,
+    pub ledger: Ledger,
+}
+
+impl Disk {
+    /// Writes a change as [`godwit::store::LogStore::commit`] promises it.
+    pub fn commit(&mut self, now_ms: u64, commit: &Commit) -> CommitOutcome {
+        let id = commit.conversation;
+        let at = self.conversations.get(&id).map_or(0, |stored| stored.log.len());
+        if commit.after.as_u64() != at as u64 {
+            return CommitOutcome::Conflict;
+        }
+        let stored = self.conversations.entry(id).or_insert_with(|| Stored {
+            details: ConversationDetails::default(),
+            members: BTreeMap::new(),
+            log: Vec::new(),
+            ledger: Ledger::new(id, now_ms),
+        });
+        if self.bug == Some(Bug::LostEntry) && at == 2 {
+            return CommitOutcome::Durable;
+        }
+        for entry in &commit.entries {
+            stored.ledger.append(now_ms, entry);
+            stored.log.push(entry.clone());
+        }
+        if let Some(details) = &commit.details {
+            stored.details = details.clone();
+        }
+        for change in &commit.members {
+            match change {
+                MemberChange::Put(member) => {
+                    let old = stored.members.insert(member.user, *member);
+                    if self.bug == Some(Bug::LostRead) {
+                        let read = old.map_or(member.read, |old| old.read);
+                        stored.members.insert(member.user, Member { read, ..*member });
+                    }
+                }
+                MemberChange::Remove(user) => {
+                    stored.members.remove(user);
+                }
+            }
+        }
+        stored.ledger.check_rows(&stored.members);
+        CommitOutcome::Durable
+    }
+
+    pub fn load(&self, id: ConversationId, tail: usize) -> Option<LoadedConversation> {
+        let stored = self.conversations.get(&id)?;
+        Some(LoadedConversation {
+            details: stored.details.clone(),
+            members: stored.members.values().copied().collect(),
+            tail: stored.log[stored.log.len().saturating_sub(tail)..].to_vec(),
+        })
+    }
+
+    pub fn read(&self, id: ConversationId, from: Seq, direction: Direction, limit: PageLimit) -> Vec<LogEntry> {
+        let Some(stored) = self.conversations.get(&id) else { return Vec::new() };
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        let mut take = |entry: &LogEntry| {
+            bytes += entry.encoded.len();
+            let fits = page.is_empty() || (page.len() < limit.entries && bytes <= limit.bytes);
+            if fits {
+                page.push(entry.clone());
+            }
+            fits
+        };
+        match direction {
+            Direction::Forward => {
+                stored.log.iter().filter(|entry| entry.seq >= from).all(&mut take);
+            }
+            Direction::Backward => {
+                stored.log.iter().rev().filter(|entry| entry.seq <= from).all(&mut take);
+                page.reverse();
+            }
+        }
+        if self.bug == Some(Bug::HoleInPage) && page.len() > 2 {
+            page.remove(1);
+        }
+        page
+    }
+
+    pub fn find_send(&self, id: ConversationId, sender: UserId, client_msg_id: ClientMsgId) -> Option<LogEntry> {
+        if self.bug == Some(Bug::NoDedupe) {
+            return None;
+        }
+        let stored = self.conversations.get(&id)?;
+        let seq = stored.ledger.find(sender, client_msg_id)?;
+        Some(stored.log[seq as usize - 1].clone())
+    }
+
+    pub fn summary(&self, id: ConversationId, user: UserId) -> Option<StoredSummary> {
+        let stored = self.conversations.get(&id)?;
+        let member = match stored.members.get(&user) {
+            None if self.bug == Some(Bug::OpenDoor) => *stored.members.values().next()?,
+            member => *member?,
+        };
+        Some(StoredSummary {
+            details: stored.details.clone(),
+            last: stored.log.last().cloned(),
+            member,
+            member_count: stored.members.len() as u32,
+        })
+    }
+
+    pub fn conversations_of(&self, user: UserId, after: Option<ConversationId>, limit: usize) -> Vec<ConversationId> {
+        let mine = self.conversations.iter().filter(|(_, stored)| stored.members.contains_key(&user));
+        mine.map(|(id, _)| *id).filter(|id| after.is_none_or(|after| *id > after)).take(limit).collect()
+    }
+
+    pub fn create_user(&mut self, user: UserRecord) -> CreateUserOutcome {
+        if self.users.values().any(|other| other.name_key == user.name_key) {
+            return CreateUserOutcome::NameTaken;
+        }
+        if self.users.contains_key(&user.id) {
+            return CreateUserOutcome::IdTaken;
+        }
+        self.users.insert(user.id, user);
+        CreateUserOutcome::Created
+    }
+
+    /// Devices are few here, so the limit on them is left to the store's own tests.
+    pub fn put_token(&mut self, token: NewToken) -> bool {
+        let device = token.record.device;
+        self.tokens.retain(|_, other| other.device != device);
+        self.tokens.insert(token.record.hash.0, token.record);
+        true
+    }
+
+    pub fn token(&self, hash: TokenHash) -> Option<&TokenRecord> {
+        self.tokens.get(&hash.0)
+    }
+
+    pub fn extend_token(&mut self, hash: TokenHash, expires_ms: u64) {
+        if let Some(record) = self.tokens.get_mut(&hash.0) {
+            record.expires_ms = expires_ms;
+        }
+    }
+
+    pub fn revoke_tokens(&mut self, user: UserId, only: Option<DeviceId>) -> Vec<DeviceId> {
+        let ends = |record: &TokenRecord| record.user == user && only.is_none_or(|device| record.device == device);
+        let ended = self.tokens.values().filter(|record| ends(record)).map(|record| record.device).collect();
+        self.tokens.retain(|_, record| !ends(record));
+        ended
+    }
+}

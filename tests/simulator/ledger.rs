@@ -1,0 +1,195 @@
+//! One conversation as its log alone tells it: the simulator's own idea of the truth, which shares no code with the rules.
+
+use godwit::chat::{LogEntry, Member, Position, Role};
+use godwit_proto::{ClientMsgId, ConversationId, ConversationKind, UserId, v1::entry::Content};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Read off the durable entries, and angry about any that should not be there.
+#[derive(Debug)]
+pub struct Ledger {
+    id: ConversationId,
+    facts: Vec<Fact>,
+    by_id: BTreeMap<(UserId, ClientMsgId), u64>,
+    stays: BTreeMap<UserId, Vec<Stay>>,
+    owner: Option<UserId>,
+    /// The last message of each device, by the number that the device gave it.
+    counters: BTreeMap<u64, u64>,
+    /// Messages that their devices do not wait for any more. They may still come, in any order.
+    given_up: BTreeSet<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Fact {
+    ordinal: u64,
+    sent_ms: u64,
+    sender: UserId,
+    is_message: bool,
+}
+
+/// One time that somebody was a member.
+#[derive(Debug)]
+pub struct Stay {
+    pub joined: u64,
+    /// When that became durable, in simulated time.
+    pub since_ms: u64,
+    pub left: Option<u64>,
+}
+
+impl Ledger {
+    pub fn new(id: ConversationId, now_ms: u64) -> Self {
+        let users = match id.kind() {
+            ConversationKind::Direct(low, high) => vec![low, high],
+            ConversationKind::Group => Vec::new(),
+        };
+        let stays = users.into_iter().map(|user| (user, vec![Stay { joined: 0, since_ms: now_ms, left: None }]));
+        Self {
+            id,
+            facts: Vec::new(),
+            by_id: BTreeMap::new(),
+            stays: stays.collect(),
+            owner: None,
+            counters: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+        }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.facts.len() as u64
+    }
+
+    /// Takes the next durable entry.
+    pub fn append(&mut self, now_ms: u64, entry: &LogEntry) {
+        let id = self.id;
+        let proto = entry.to_proto();
+        assert_eq!(entry.seq.as_u64(), self.len() + 1, "{id:?}: seqs are not dense");
+        assert_eq!((proto.seq, proto.ordinal), (entry.seq.as_u64(), entry.ordinal), "{id:?}: the header lies");
+        assert_eq!(proto.sender_id, entry.sender.as_u64(), "{id:?}: the header lies");
+        let content = proto.content.unwrap_or_else(|| panic!("{id:?}: an entry without content"));
+        let is_message = matches!(content, Content::Message(_));
+        let ordinal = self.ordinal(self.len()) + u64::from(is_message);
+        assert_eq!(entry.ordinal, ordinal, "{id:?} {:?}: the ordinal is wrong", entry.seq);
+        let previous_ms = self.facts.last().map_or(0, |fact| fact.sent_ms);
+        assert!(entry.sent_ms >= previous_ms, "{id:?} {:?}: sent_ms went back", entry.seq);
+        let seq = entry.seq.as_u64();
+        let before = self.by_id.insert((entry.sender, entry.client_msg_id), seq);
+        assert!(before.is_none(), "{id:?}: {:?} is in the log twice, as {before:?} and {seq}", entry.client_msg_id);
+        self.follow(now_ms, seq, entry.sender, &content);
+        self.facts.push(Fact { ordinal, sent_ms: entry.sent_ms, sender: entry.sender, is_message });
+    }
+
+    fn follow(&mut self, now_ms: u64, seq: u64, sender: UserId, content: &Content) {
+        let id = self.id;
+        if !matches!(content, Content::GroupCreated(_)) {
+            assert!(self.stay(sender).is_some(), "{id:?} #{seq}: {sender:?} is no member and wrote");
+        }
+        match content {
+            Content::Message(message) => {
+                let (device, number) = read_body(&message.body);
+                let last = self.counters.entry(device).or_default();
+                let ordered = number > *last || number == OUT_OF_ORDER || self.given_up.contains(&(device, number));
+                assert!(ordered, "{id:?} #{seq}: device {device} wrote {number} before {last}, not after");
+                *last = number.max(*last);
+            }
+            Content::GroupCreated(created) => {
+                assert_eq!(seq, 1, "{id:?}: a group was created twice");
+                self.owner = Some(sender);
+                self.join(now_ms, seq, sender.as_u64());
+                created.member_ids.iter().for_each(|&user| self.join(now_ms, seq, user));
+            }
+            Content::MembersAdded(added) => {
+                assert_eq!(self.owner, Some(sender), "{id:?} #{seq}: only the owner adds");
+                added.member_ids.iter().for_each(|&user| self.join(now_ms, seq, user));
+            }
+            Content::MemberRemoved(removed) => {
+                let gone = UserId::new(removed.member_id).unwrap();
+                assert!(gone == sender || self.owner == Some(sender), "{id:?} #{seq}: only the owner removes");
+                let stay = self.stays.get_mut(&gone).and_then(|stays| stays.last_mut()).unwrap();
+                assert!(stay.left.replace(seq).is_none(), "{id:?} #{seq}: {gone:?} was out already");
+                if self.owner == Some(gone) {
+                    self.owner = UserId::new(removed.new_owner_id).ok();
+                    assert_eq!(self.owner.is_none(), self.members().is_empty(), "{id:?} #{seq}: who owns it now?");
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, now_ms: u64, seq: u64, user: u64) {
+        let user = UserId::new(user).unwrap();
+        assert!(self.stay(user).is_none(), "{:?} #{seq}: {user:?} was in already", self.id);
+        self.stays.entry(user).or_default().push(Stay { joined: seq, since_ms: now_ms, left: None });
+    }
+
+    /// A device was told that this message will not be accepted.
+    pub fn give_up(&mut self, device: u64, number: u64) {
+        self.given_up.insert((device, number));
+    }
+
+    /// The present membership of somebody.
+    pub fn stay(&self, user: UserId) -> Option<&Stay> {
+        self.stays.get(&user)?.last().filter(|stay| stay.left.is_none())
+    }
+
+    pub fn members(&self) -> Vec<UserId> {
+        self.stays.keys().copied().filter(|user| self.stay(*user).is_some()).collect()
+    }
+
+    /// Whether somebody ever had the right to read an entry.
+    pub fn may_see(&self, user: UserId, seq: u64) -> bool {
+        let stays = self.stays.get(&user).into_iter().flatten();
+        stays.into_iter().any(|stay| seq >= stay.joined && seq <= stay.left.unwrap_or(u64::MAX))
+    }
+
+    /// Messages up to and including an entry.
+    pub fn ordinal(&self, seq: u64) -> u64 {
+        if seq == 0 { 0 } else { self.facts[seq as usize - 1].ordinal }
+    }
+
+    /// Messages of others after one entry, up to and including another: counted one by one.
+    pub fn count_unread(&self, user: UserId, after: u64, up_to: u64) -> u64 {
+        let range = &self.facts[after as usize..up_to.max(after) as usize];
+        range.iter().filter(|fact| fact.is_message && fact.sender != user).count() as u64
+    }
+
+    /// The last message that somebody sent since they joined, as of an entry; 0 for none.
+    pub fn own(&self, user: UserId, up_to: u64) -> u64 {
+        let joined = self.stay(user).map_or(0, |stay| stay.joined);
+        let mut seqs = (joined + 1..=up_to).rev();
+        seqs.find(|seq| self.facts[*seq as usize - 1].is_message && self.facts[*seq as usize - 1].sender == user)
+            .unwrap_or(0)
+    }
+
+    pub fn find(&self, user: UserId, id: ClientMsgId) -> Option<u64> {
+        self.by_id.get(&(user, id)).copied()
+    }
+
+    /// Holds the rows of the members against the log.
+    pub fn check_rows(&self, members: &BTreeMap<UserId, Member>) {
+        let id = self.id;
+        assert_eq!(members.keys().copied().collect::<Vec<_>>(), self.members(), "{id:?}: rows of others than members");
+        for member in members.values() {
+            let stay = self.stay(member.user).unwrap();
+            assert_eq!(member.joined.seq.as_u64(), stay.joined, "{id:?}: {member:?} joined elsewhere");
+            let own = self.own(member.user, self.len());
+            assert_eq!(member.own.seq.as_u64(), own, "{id:?}: {member:?} wrote last elsewhere");
+            for Position { seq, ordinal } in [member.joined, member.own, member.read] {
+                assert!(seq.as_u64() <= self.len(), "{id:?}: {member:?} is beyond the log");
+                assert_eq!(ordinal, self.ordinal(seq.as_u64()), "{id:?}: an ordinal of {member:?} is wrong");
+            }
+            assert_eq!(member.role == Role::Owner, self.owner == Some(member.user), "{id:?}: the role of {member:?}");
+        }
+    }
+}
+
+/// The number of a message that is sent outside of every order.
+pub const OUT_OF_ORDER: u64 = 0;
+
+/// What the simulated clients write: which device, and its how manieth message.
+pub fn write_body(device: u64, number: u64, padding: usize) -> String {
+    format!("{device} {number} {}", "x".repeat(padding))
+}
+
+fn read_body(body: &[u8]) -> (u64, u64) {
+    let text = std::str::from_utf8(body).unwrap();
+    let mut words = text.split(' ').map(|word| word.parse().unwrap_or(0));
+    (words.next().unwrap(), words.next().unwrap())
+}

@@ -1,0 +1,104 @@
+//! The simulator: the whole router and the rules of chat, with simulated clients, network, store and clock, under one seed.
+//!
+//! `GODWIT_SIM_SEEDS=n` sets how many seeds are run; `GODWIT_SIM_SEED=n` replays one and prints what happens.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod chaos;
+mod checker;
+mod client;
+mod disk;
+mod ledger;
+mod network;
+mod process;
+mod rng;
+mod settings;
+mod store;
+mod trace;
+mod world;
+
+use settings::Bug;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Mutex, Once,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+use world::Summary;
+
+/// Seeds that the test command runs.
+const SEEDS: u64 = 3_000;
+
+const SEED_VARIABLE: &str = "GODWIT_SIM_SEED";
+const SEEDS_VARIABLE: &str = "GODWIT_SIM_SEEDS";
+
+#[test]
+fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
+    if let Some(seed) = number(SEED_VARIABLE) {
+        println!("{:?}", world::run(seed, None, true));
+        return;
+    }
+    let seeds = number(SEEDS_VARIABLE).unwrap_or(SEEDS);
+    let (next, failures, total) = (AtomicU64::new(1), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, |cores| cores.get()) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds || failures.lock().unwrap().len() >= 5 {
+                        return;
+                    }
+                    match attempt(seed, None) {
+                        Ok(summary) => total.lock().unwrap().push(summary),
+                        Err(message) => failures.lock().unwrap().push((seed, message)),
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort();
+    for (seed, message) in &failures {
+        let command =
+            format!("{SEED_VARIABLE}={seed} cargo test -p godwit --test simulator nothing_that -- --nocapture");
+        eprintln!("seed {seed} failed: {message}\nreplay it with: {command}\n");
+    }
+    assert!(failures.is_empty(), "{} seeds failed", failures.len());
+    let total = total.into_inner().unwrap();
+    let sum = |what: fn(&Summary) -> u64| total.iter().map(what).sum::<u64>();
+    println!(
+        "{seeds} seeds: {} steps, {} crashes, {} durable entries, {} statements checked",
+        sum(|run| run.steps),
+        sum(|run| run.crashes),
+        sum(|run| run.entries),
+        sum(|run| run.checked)
+    );
+    assert!(seeds < 100 || sum(|run| run.entries) > 10 * seeds, "too little happens in a run");
+}
+
+#[test]
+fn a_seed_is_the_same_run_every_time() {
+    for seed in 1..20 {
+        assert_eq!(attempt(seed, None), attempt(seed, None), "seed {seed}");
+    }
+    assert_ne!(attempt(1, None), attempt(2, None));
+}
+
+/// A run under a seed: what it came to, or what was wrong.
+fn attempt(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
+    static QUIET: Once = Once::new();
+    // The message is reported with its seed, and only once.
+    QUIET.call_once(|| panic::set_hook(Box::new(|_| {})));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| world::run(seed, bug, false)));
+    result.map_err(|cause| match cause.downcast::<String>() {
+        Ok(message) => *message,
+        Err(cause) => cause.downcast::<&str>().map_or_else(|_| "a panic".into(), |message| (*message).into()),
+    })
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
+}

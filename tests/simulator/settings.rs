@@ -1,0 +1,103 @@
+//! What kind of run a seed is: how large, how slow, how unlucky.
+
+use crate::rng::Rng;
+use godwit::{chat::ConversationLimits, router::Limits};
+
+/// Drawn from the seed. Most runs leave some kinds of trouble out altogether, because what is rare beside everything else
+/// is common where it is alone (Groce and others, "Swarm testing", 2012).
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub cores: u16,
+    pub users: usize,
+    pub devices_max: usize,
+    pub limits: Limits,
+    pub outbox_bytes_max: usize,
+    pub mailbox_items_max: usize,
+    pub turn_events_max: usize,
+    /// How long trouble lasts, in simulated milliseconds.
+    pub trouble_ms: u64,
+    /// Between two doings of one client.
+    pub tick_ms_max: u64,
+    pub network_delay_ms_max: u64,
+    pub store_delay_ms_max: u64,
+    /// In a thousand, for each change.
+    pub commit_failures: u64,
+    /// Of those, how many nobody knows the outcome of.
+    pub unknown_outcomes: u64,
+    /// In a thousand, for each question to the store.
+    pub read_failures: u64,
+    /// Between two strokes of fate; 0 for none.
+    pub chaos_ms_max: u64,
+    pub crashes: bool,
+    pub disconnects: bool,
+    pub stalls: bool,
+    pub clock_jumps: bool,
+    pub hostile: bool,
+    pub bug: Option<Bug>,
+}
+
+/// A fault of the simulated surroundings that the checker must find: a checker that finds nothing proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The store answers before a change is durable.
+    EarlyAck,
+    /// The store says that a change is durable and forgets its entries.
+    LostEntry,
+    /// The store finds no send, so a repeated one is taken for new.
+    NoDedupe,
+    /// The store answers a page with an entry left out.
+    HoleInPage,
+    /// The store does not note how far a member has read.
+    LostRead,
+    /// The store says of everybody that they are members.
+    OpenDoor,
+    /// The network gives a client a push twice and the client takes it twice.
+    DoubledEntry,
+    /// The network loses a push and the next one is no gap to the client.
+    IgnoredGap,
+    /// The network loses pushes at the end of a conversation, so that there is no gap to see.
+    LostPush,
+}
+
+impl Settings {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let limits = Limits {
+            conversation: ConversationLimits {
+                dedupe_entries: rng.pick(&[1, 2, 4, 16, 128]),
+                group_members_max: rng.pick(&[3, 100]),
+            },
+            message_bytes_max: 4096,
+            history_entries_max: rng.pick(&[1, 3, 50]),
+            conversations_per_page_max: rng.pick(&[1, 2, 50]),
+            requests_per_session_max: rng.pick(&[2, 64]),
+            conversations_active_max: rng.pick(&[1, 2, 1000]),
+            parked_per_conversation_max: rng.pick(&[1, 4, 1000]),
+            commits_in_flight_max: rng.pick(&[2, 8, 1000]),
+            ..Limits::default()
+        };
+        let faulty_store = rng.chance(600);
+        Self {
+            cores: rng.pick(&[1, 2, 3, 4]),
+            users: rng.pick(&[2, 3, 4]),
+            devices_max: rng.pick(&[1, 2]),
+            limits,
+            outbox_bytes_max: rng.pick(&[300, 1500, 1 << 16]),
+            mailbox_items_max: rng.pick(&[4, 1000]),
+            turn_events_max: rng.pick(&[1, 4, 64]),
+            trouble_ms: 500 + rng.below(1000),
+            tick_ms_max: rng.pick(&[10, 30, 60]),
+            network_delay_ms_max: rng.pick(&[1, 5, 30]),
+            store_delay_ms_max: rng.pick(&[1, 5, 25]),
+            commit_failures: if faulty_store { rng.pick(&[0, 50, 200]) } else { 0 },
+            unknown_outcomes: rng.pick(&[0, 300, 700]),
+            read_failures: if faulty_store { rng.pick(&[0, 50, 200]) } else { 0 },
+            chaos_ms_max: rng.pick(&[0, 60, 200]),
+            crashes: rng.chance(500),
+            disconnects: rng.chance(600),
+            stalls: rng.chance(400),
+            clock_jumps: rng.chance(400),
+            hostile: rng.chance(300),
+            bug: None,
+        }
+    }
+}

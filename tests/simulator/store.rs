@@ -1,0 +1,334 @@
+//! The simulated store: a disk that takes its time, fails, and forgets what was not durable when the process died.
+
+use crate::{
+    disk::Disk,
+    rng::Rng,
+    settings::{Bug, Settings},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use godwit::{
+    chat::LogEntry,
+    store::{
+        AckedPosition, Commit, CommitOutcome, CreateUserOutcome, Direction, InvitationId, LoadedConversation, LogStore,
+        NewToken, PageLimit, Revoke, StoreError, StoredSummary, TokenHash, TokenRecord, UserRecord, UserStore,
+    },
+};
+use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+/// Batches that the queue takes; more are refused at once, while those before them are still on their way.
+const QUEUE_BATCHES_MAX: usize = 6;
+
+/// Clones share one disk.
+#[derive(Clone)]
+pub struct SimStore(Arc<Mutex<Inner>>);
+
+pub struct Inner {
+    pub now_ms: u64,
+    pub disk: Disk,
+    rng: Rng,
+    settings: Settings,
+    /// Whether the faults of the settings happen now.
+    pub faulty: bool,
+    queue: VecDeque<Batch>,
+    /// Calls commit in the order in which they were made.
+    last_commit_ms: u64,
+    /// Answered before they are durable, which only a store with a bug does.
+    limbo: VecDeque<(u64, Commit)>,
+}
+
+struct Batch {
+    commits: Vec<Commit>,
+    at_ms: u64,
+    answer: Arc<Mutex<Option<(u64, Vec<CommitOutcome>)>>>,
+}
+
+impl SimStore {
+    pub fn new(settings: Settings, rng: Rng) -> Self {
+        let disk = Disk { bug: settings.bug, ..Disk::default() };
+        Self(Arc::new(Mutex::new(Inner {
+            now_ms: 0,
+            disk,
+            rng,
+            settings,
+            faulty: false,
+            queue: VecDeque::new(),
+            last_commit_ms: 0,
+            limbo: VecDeque::new(),
+        })))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets time pass: what is due becomes durable, in order.
+    pub fn advance(&self, now_ms: u64) {
+        let mut inner = self.lock();
+        inner.now_ms = now_ms;
+        while inner.limbo.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms) {
+            let (at_ms, commit) = inner.limbo.pop_front().unwrap();
+            inner.disk.commit(at_ms, &commit);
+        }
+        while inner.queue.front().is_some_and(|batch| batch.at_ms <= now_ms) {
+            let batch = inner.queue.pop_front().unwrap();
+            let outcomes = inner.write(&batch);
+            let answer_ms = now_ms + inner.delay_ms();
+            *batch.answer.lock().unwrap() = Some((answer_ms, outcomes));
+        }
+    }
+
+    /// The process dies: of what is on its way, only a part from the front gets to the disk, and nobody hears of it.
+    pub fn crash(&self) {
+        let mut inner = self.lock();
+        inner.limbo.clear();
+        let on_its_way: Vec<Commit> = inner.queue.drain(..).flat_map(|batch| batch.commits).collect();
+        let written = inner.rng.index(on_its_way.len() + 1);
+        let now_ms = inner.now_ms;
+        for commit in &on_its_way[..written] {
+            inner.disk.commit(now_ms, commit);
+        }
+        // Acked positions are written behind: some are lost.
+        let lost = inner.rng.below(3);
+        let mut number = 0;
+        inner.disk.acked.retain(|_, _| {
+            number += 1;
+            number % 3 != lost
+        });
+        inner.last_commit_ms = 0;
+    }
+
+    fn later<T: Send + Unpin + 'static>(
+        &self,
+        work: impl FnOnce(&mut Disk) -> T + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let mut inner = self.lock();
+        let at_ms = inner.now_ms + inner.delay_ms();
+        let fails = inner.faulty && inner.settings.read_failures > 0;
+        let work: Work<T> = if fails && {
+            let often = inner.settings.read_failures;
+            inner.rng.chance(often)
+        } {
+            Work::Done(Err(StoreError::Unavailable("a simulated fault".into())))
+        } else if inner.rng.chance(500) {
+            // As early as a store may look: what is answered later was read now.
+            Work::Done(Ok(work(&mut inner.disk)))
+        } else {
+            Work::Waiting(Box::new(work))
+        };
+        Later { store: self.clone(), at_ms, work: Some(work) }.boxed()
+    }
+}
+
+impl Inner {
+    fn delay_ms(&mut self) -> u64 {
+        let slow = if self.faulty && self.rng.chance(50) { 10 } else { 1 };
+        self.rng.below(slow * self.settings.store_delay_ms_max + 1)
+    }
+
+    /// One outcome a change. A failure takes one change, or all the rest of the batch.
+    fn write(&mut self, batch: &Batch) -> Vec<CommitOutcome> {
+        let mut rest: Option<CommitOutcome> = None;
+        let mut outcomes = Vec::with_capacity(batch.commits.len());
+        for commit in &batch.commits {
+            if let Some(outcome) = &rest {
+                outcomes.push(outcome.clone());
+                continue;
+            }
+            if self.faulty && self.rng.chance(self.settings.commit_failures) {
+                if self.rng.chance(self.settings.unknown_outcomes) {
+                    if self.rng.chance(500) {
+                        self.disk.commit(self.now_ms, commit);
+                    }
+                    outcomes.push(CommitOutcome::Unknown);
+                    continue;
+                }
+                let outcome = CommitOutcome::NotWritten(match self.rng.below(3) {
+                    0 => StoreError::Full,
+                    1 => StoreError::Overloaded,
+                    _ => StoreError::Unavailable("a simulated fault".into()),
+                });
+                rest = self.rng.chance(500).then(|| outcome.clone());
+                outcomes.push(outcome);
+                continue;
+            }
+            outcomes.push(if self.settings.bug == Some(Bug::EarlyAck) {
+                self.limbo.push_back((self.now_ms + 20, commit.clone()));
+                CommitOutcome::Durable
+            } else {
+                self.disk.commit(self.now_ms, commit)
+            });
+        }
+        outcomes
+    }
+}
+
+/// An answer that takes its time.
+struct Later<T> {
+    store: SimStore,
+    at_ms: u64,
+    work: Option<Work<T>>,
+}
+
+enum Work<T> {
+    Done(Result<T, StoreError>),
+    Waiting(Box<dyn FnOnce(&mut Disk) -> T + Send>),
+}
+
+impl<T: Unpin> Future for Later<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        let store = self.store.clone();
+        let mut inner = store.lock();
+        if inner.now_ms < self.at_ms {
+            return Poll::Pending;
+        }
+        match self.work.take() {
+            Some(Work::Done(answer)) => Poll::Ready(answer),
+            Some(Work::Waiting(work)) => Poll::Ready(Ok(work(&mut inner.disk))),
+            None => panic!("polled after it was done"),
+        }
+    }
+}
+
+/// The outcomes of a batch, once there are any.
+struct Outcomes {
+    store: SimStore,
+    answer: Arc<Mutex<Option<(u64, Vec<CommitOutcome>)>>>,
+}
+
+impl Future for Outcomes {
+    type Output = Vec<CommitOutcome>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        let now_ms = self.store.lock().now_ms;
+        match &mut *self.answer.lock().unwrap() {
+            Some((at_ms, outcomes)) if *at_ms <= now_ms => Poll::Ready(std::mem::take(outcomes)),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl LogStore for SimStore {
+    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'static, Vec<CommitOutcome>> {
+        let mut inner = self.lock();
+        if inner.queue.len() >= QUEUE_BATCHES_MAX {
+            let refused = vec![CommitOutcome::NotWritten(StoreError::Overloaded); commits.len()];
+            return std::future::ready(refused).boxed();
+        }
+        let at_ms = inner.last_commit_ms.max(inner.now_ms + inner.delay_ms());
+        inner.last_commit_ms = at_ms;
+        let answer = Arc::new(Mutex::new(None));
+        inner.queue.push_back(Batch { commits, at_ms, answer: answer.clone() });
+        Outcomes { store: self.clone(), answer }.boxed()
+    }
+
+    fn load(
+        &self,
+        conversation: ConversationId,
+        tail: usize,
+    ) -> BoxFuture<'static, Result<Option<LoadedConversation>, StoreError>> {
+        self.later(move |disk| disk.load(conversation, tail))
+    }
+
+    fn read(
+        &self,
+        conversation: ConversationId,
+        from: Seq,
+        direction: Direction,
+        limit: PageLimit,
+    ) -> BoxFuture<'static, Result<Vec<LogEntry>, StoreError>> {
+        self.later(move |disk| disk.read(conversation, from, direction, limit))
+    }
+
+    fn find_send(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_msg_id: ClientMsgId,
+    ) -> BoxFuture<'static, Result<Option<LogEntry>, StoreError>> {
+        self.later(move |disk| disk.find_send(conversation, sender, client_msg_id))
+    }
+
+    fn summaries(
+        &self,
+        wanted: Vec<(ConversationId, UserId)>,
+    ) -> BoxFuture<'static, Result<Vec<Option<StoredSummary>>, StoreError>> {
+        self.later(move |disk| wanted.into_iter().map(|(id, user)| disk.summary(id, user)).collect())
+    }
+
+    fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<ConversationId>, StoreError>> {
+        self.later(move |disk| disk.conversations_of(user, after, limit))
+    }
+}
+
+impl UserStore for SimStore {
+    fn create_user(
+        &self,
+        user: UserRecord,
+        _: Option<InvitationId>,
+    ) -> BoxFuture<'static, Result<CreateUserOutcome, StoreError>> {
+        self.later(move |disk| disk.create_user(user))
+    }
+
+    fn user_by_name(&self, name_key: String) -> BoxFuture<'static, Result<Option<UserRecord>, StoreError>> {
+        self.later(move |disk| disk.users.values().find(|user| user.name_key == name_key).cloned())
+    }
+
+    fn users(&self, ids: Vec<UserId>) -> BoxFuture<'static, Result<Vec<UserRecord>, StoreError>> {
+        self.later(move |disk| ids.iter().filter_map(|id| disk.users.get(id).cloned()).collect())
+    }
+
+    fn put_token(&self, token: NewToken) -> BoxFuture<'static, Result<bool, StoreError>> {
+        self.later(move |disk| disk.put_token(token))
+    }
+
+    fn token(&self, hash: TokenHash) -> BoxFuture<'static, Result<Option<TokenRecord>, StoreError>> {
+        self.later(move |disk| disk.token(hash).cloned())
+    }
+
+    fn extend_token(&self, hash: TokenHash, expires_ms: u64) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.later(move |disk| disk.extend_token(hash, expires_ms))
+    }
+
+    fn revoke_tokens(&self, user: UserId, what: Revoke) -> BoxFuture<'static, Result<Vec<DeviceId>, StoreError>> {
+        let only = match what {
+            Revoke::Device(device) => Some(device),
+            Revoke::AllDevices => None,
+        };
+        self.later(move |disk| disk.revoke_tokens(user, only))
+    }
+
+    fn put_acked(&self, acked: Vec<AckedPosition>) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.later(move |disk| {
+            for AckedPosition { user, device, conversation, seq } in acked {
+                let row = disk.acked.entry((user, device, conversation)).or_default();
+                *row = seq.max(*row);
+            }
+        })
+    }
+
+    fn acked(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversations: Vec<ConversationId>,
+    ) -> BoxFuture<'static, Result<Vec<Seq>, StoreError>> {
+        self.later(move |disk| {
+            let row = |id: ConversationId| disk.acked.get(&(user, device, id)).copied().unwrap_or_default();
+            conversations.into_iter().map(row).collect()
+        })
+    }
+}

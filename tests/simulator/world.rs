@@ -1,0 +1,436 @@
+//! One run: everything simulated, on one queue of events, under one seed.
+
+use crate::{
+    checker::Checker,
+    client::{Around, Client, Person, Stage},
+    network::{Connection, ConnectionId, Stream, channel_of, stream_of},
+    process::{Process, SimPasswords, Told},
+    rng::Rng,
+    settings::{Bug, Settings},
+    store::SimStore,
+    trace::Trace,
+};
+use bytes::Bytes;
+use godwit::router::Outbound;
+use godwit_proto::v1::ServerFrame;
+use prost::Message;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// After trouble has ended, everything must have settled within this time.
+const CALM_MS_MAX: u64 = 30_000;
+/// Between two comparisons of everything with everything.
+const CHECK_EVERY_STEPS: u64 = 200;
+/// How long a server believes in a connection that is gone.
+const NOTICE_MS_MAX: u64 = 60;
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    pub trace: u64,
+    pub steps: u64,
+    pub checked: u64,
+    pub entries: u64,
+    pub crashes: u64,
+}
+
+/// Runs a seed to its end. Panics when something is not as it must be.
+pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
+    let mut rng = Rng::new(seed);
+    let settings = Settings { bug, ..Settings::draw(&mut rng) };
+    if print {
+        eprintln!("{settings:#?}");
+    }
+    let mut world = World::new(settings, rng, print);
+    while world.now_ms < settings.trouble_ms {
+        world.step();
+    }
+    world.calm_down();
+    let deadline_ms = world.now_ms + CALM_MS_MAX;
+    while !world.is_at_rest() {
+        let unfinished = || world.clients.iter().map(Client::describe).collect::<Vec<_>>().join("\n");
+        assert!(world.now_ms < deadline_ms, "it does not settle:\n{}", unfinished());
+        world.step();
+    }
+    // Whatever is still on its way must change nothing that anybody sees.
+    let rest_ms = world.now_ms + 300;
+    while world.now_ms < rest_ms {
+        world.step();
+    }
+    world.check();
+    world.check_settled();
+    Summary {
+        trace: world.trace.hash(),
+        steps: world.trace.steps,
+        checked: world.checker.checked,
+        entries: world.store.lock().disk.conversations.values().map(|stored| stored.ledger.len()).sum(),
+        crashes: world.crashes,
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    pub(crate) rng: Rng,
+    pub(crate) now_ms: u64,
+    /// What the server's clock says beyond simulated time; it may be set.
+    pub(crate) clock_ahead_ms: i64,
+    events: BTreeMap<(u64, u64), Event>,
+    next_event: u64,
+    pub(crate) store: SimStore,
+    passwords: Arc<SimPasswords>,
+    /// `None` while it is down.
+    pub(crate) process: Option<Process>,
+    /// Tells the turns of one process from those of the next.
+    epoch: u64,
+    pub(crate) crashes: u64,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    next_connection: u64,
+    pub(crate) clients: Vec<Client>,
+    people: Vec<Person>,
+    checker: Checker,
+    pub(crate) trace: Trace,
+    pub(crate) calm: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Event {
+    Start,
+    Turn(usize, u64),
+    Tick(usize),
+    Chaos,
+    /// The next frame of a stream arrives at the server.
+    Up(ConnectionId, Stream),
+    /// The next frame of a stream arrives at the client.
+    Down(ConnectionId, Stream),
+    /// The client learns that the connection is gone.
+    ClientEnd(ConnectionId),
+    /// The server learns that the connection is gone.
+    ServerEnd(ConnectionId),
+}
+
+impl World {
+    fn new(settings: Settings, mut rng: Rng, print: bool) -> Self {
+        let store = SimStore::new(settings, rng.fork());
+        store.lock().faulty = true;
+        let people = (0..settings.users).map(|index| Person { name: format!("Somebody{index}"), id: None }).collect();
+        let mut clients = Vec::new();
+        for person in 0..settings.users {
+            for _ in 0..1 + rng.index(settings.devices_max) {
+                clients.push(Client::new(clients.len(), person, rng.fork()));
+            }
+        }
+        let mut world = Self {
+            settings,
+            rng,
+            now_ms: 0,
+            clock_ahead_ms: 0,
+            events: BTreeMap::new(),
+            next_event: 0,
+            checker: Checker::new(store.clone()),
+            store,
+            passwords: Arc::default(),
+            process: None,
+            epoch: 0,
+            crashes: 0,
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            clients,
+            people,
+            trace: Trace::new(print),
+            calm: false,
+        };
+        world.after(0, Event::Start);
+        for client in 0..world.clients.len() {
+            world.after(1, Event::Tick(client));
+        }
+        if settings.chaos_ms_max > 0 {
+            world.after(settings.chaos_ms_max, Event::Chaos);
+        }
+        world
+    }
+
+    pub(crate) fn after(&mut self, delay_ms: u64, event: Event) {
+        self.at(self.now_ms + delay_ms, event);
+    }
+
+    fn at(&mut self, at_ms: u64, event: Event) {
+        self.events.insert((at_ms, self.next_event), event);
+        self.next_event += 1;
+    }
+
+    fn step(&mut self) {
+        let ((at_ms, _), event) = self.events.pop_first().expect("clients tick for ever");
+        self.now_ms = at_ms;
+        self.store.advance(at_ms);
+        match event {
+            Event::Start => self.start(),
+            Event::Turn(core, epoch) => {
+                if epoch == self.epoch {
+                    self.turn(core);
+                }
+            }
+            Event::Tick(client) => {
+                let (mut around, one) = self.around(client);
+                one.tick(&mut around);
+                self.connect(client);
+                self.write_up(client);
+                let delay_ms = 1 + self.rng.below(self.settings.tick_ms_max);
+                self.after(delay_ms, Event::Tick(client));
+            }
+            Event::Chaos => self.chaos(),
+            Event::Up(connection, stream) => self.arrive_up(connection, stream),
+            Event::Down(connection, stream) => self.arrive_down(connection, stream),
+            Event::ClientEnd(connection) => self.end_client(connection),
+            Event::ServerEnd(connection) => self.end_server(connection),
+        }
+        if self.trace.steps % CHECK_EVERY_STEPS == 0 {
+            self.check();
+        }
+    }
+
+    fn start(&mut self) {
+        self.note(b"start", || "the server starts".into());
+        self.epoch += 1;
+        self.process = Some(Process::new(&self.settings, &self.store, &self.passwords, &mut self.rng));
+        for core in 0..usize::from(self.settings.cores) {
+            self.after(1, Event::Turn(core, self.epoch));
+        }
+    }
+
+    fn turn(&mut self, core: usize) {
+        let Some(process) = &mut self.process else { return };
+        let now_ms = 1_700_000_000_000_u64.saturating_add_signed(self.now_ms as i64 + self.clock_ahead_ms);
+        let mut told: Vec<Told> = Vec::new();
+        let result = process.turn(core, now_ms, &self.settings, &mut self.rng, &mut told);
+        for (connection, frame) in told {
+            self.trace.note(self.now_ms, &frame, || format!("core {core} to {connection:?}: {:?}", decode(&frame)));
+            let Some(connection) = self.connections.get(&connection) else { continue };
+            let client = &self.clients[connection.client];
+            let current = connection.client_end && client.stage != Stage::Offline;
+            self.checker.on_told(client, &decode(&frame), current);
+        }
+        if result.is_err() {
+            return self.crash();
+        }
+        let epoch = self.epoch;
+        let delay_ms = 1 + self.rng.below(3);
+        self.after(delay_ms, Event::Turn(core, epoch));
+        let connections: Vec<ConnectionId> =
+            self.connections.iter().filter(|(_, connection)| connection.core == core).map(|(id, _)| *id).collect();
+        connections.into_iter().for_each(|connection| self.write_down(connection));
+        if self.process.as_ref().is_some_and(Process::is_done) {
+            self.crash();
+        }
+    }
+
+    /// The process is gone, and every connection with it.
+    pub(crate) fn crash(&mut self) {
+        self.note(b"crash", || "the server dies".into());
+        self.crashes += 1;
+        self.process = None;
+        self.store.crash();
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.connections.get_mut(&id).expect("just listed").server_end = false;
+            let delay_ms = self.rng.below(NOTICE_MS_MAX);
+            self.after(delay_ms, Event::ClientEnd(id));
+        }
+        let delay_ms = 5 + self.rng.below(100);
+        self.after(delay_ms, Event::Start);
+    }
+
+    /// A client that has no connection and wants one gets one, to any core.
+    fn connect(&mut self, client: usize) {
+        let one = &mut self.clients[client];
+        if one.stage != Stage::Offline || self.now_ms < one.connect_at_ms {
+            return;
+        }
+        let Some(process) = &mut self.process else { return };
+        let core = self.rng.index(usize::from(self.settings.cores));
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        let (session, outbox) = process.open(core, id);
+        self.connections.insert(id, Connection::new(client, core, session, outbox));
+        one.on_connected(self.now_ms, id);
+        self.note(&id.0.to_be_bytes(), || format!("client {client} connects to core {core} as {id:?}"));
+    }
+
+    fn write_up(&mut self, client: usize) {
+        let frames = std::mem::take(&mut self.clients[client].out);
+        let Some(id) = self.clients[client].connection else { return };
+        for (stream, frame) in frames {
+            let delay_ms = 1 + self.rng.below(self.settings.network_delay_ms_max);
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let at_ms = connection.up.entry(stream).or_default().put(frame, self.now_ms + delay_ms);
+            self.at(at_ms, Event::Up(id, stream));
+        }
+    }
+
+    /// What the transport of the server does: takes everything while the client reads.
+    pub(crate) fn write_down(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.reading || !connection.server_end {
+            return;
+        }
+        let mut outbound = Vec::new();
+        connection.outbox.take(&mut outbound);
+        let mut last_ms = self.now_ms;
+        let mut arrivals = Vec::new();
+        let mut drained = false;
+        for item in outbound {
+            let (stream, bytes) = match item {
+                Outbound::Reply(channel, bytes) => (stream_of(channel), bytes),
+                Outbound::Push(lane, bytes) => (Stream::Lane(lane), bytes),
+            };
+            drained |= connection.outbox.written(bytes.len());
+            if connection.client_end {
+                let delay_ms = 1 + self.rng.below(self.settings.network_delay_ms_max);
+                let at_ms = connection.down.entry(stream).or_default().put(bytes, self.now_ms + delay_ms);
+                arrivals.push((at_ms, Event::Down(id, stream)));
+                last_ms = last_ms.max(at_ms);
+            }
+        }
+        if drained && let Some(process) = &mut self.process {
+            process.drained(connection.core, connection.session);
+        }
+        let closing = connection.outbox.closing().is_some();
+        arrivals.into_iter().for_each(|(at_ms, event)| self.at(at_ms, event));
+        if closing {
+            self.at(last_ms + 1, Event::ClientEnd(id));
+            self.at(last_ms + 1, Event::ServerEnd(id));
+        }
+    }
+
+    fn arrive_up(&mut self, id: ConnectionId, stream: Stream) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let (Some(process), true) = (&mut self.process, connection.server_end) else { return };
+        if connection.outbox.is_full() {
+            // The transport reads no requests from a client that does not read.
+            return self.after(5, Event::Up(id, stream));
+        }
+        let (core, session) = (connection.core, connection.session);
+        let taken = connection.up.get_mut(&stream).and_then(|pipe| pipe.take());
+        match (taken, channel_of(stream)) {
+            (Some(Ok(frame)), Some(channel)) => {
+                process.frame(core, session, channel, frame.clone());
+                self.note(&frame, || format!("{id:?} {stream:?} to core {core}: {} bytes", frame.len()));
+            }
+            (Some(Err(_)), _) => {
+                self.after(0, Event::ServerEnd(id));
+                self.after(1, Event::ClientEnd(id));
+            }
+            _ => {}
+        }
+    }
+
+    fn arrive_down(&mut self, id: ConnectionId, stream: Stream) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.client_end {
+            return;
+        }
+        let client = connection.client;
+        let Some(Ok(frame)) = connection.down.get_mut(&stream).and_then(|pipe| pipe.take()) else { return };
+        let frame = ServerFrame::decode(frame).unwrap();
+        self.note(&[client as u8], || format!("client {client} reads {frame:?}"));
+        let (mut around, one) = self.around(client);
+        one.on_frame(&mut around, frame);
+        self.write_up(client);
+    }
+
+    /// The network drops a connection: of what is on its way to the server, some of each stream still arrives.
+    pub(crate) fn break_connection(&mut self, id: ConnectionId) {
+        self.note(&id.0.to_be_bytes(), || format!("{id:?} breaks"));
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for pipe in connection.up.values_mut() {
+            let arriving = self.rng.index(pipe.len() + 1);
+            pipe.cut(arriving);
+        }
+        self.end_client(id);
+        let delay_ms = self.rng.below(NOTICE_MS_MAX);
+        self.after(delay_ms, Event::ServerEnd(id));
+    }
+
+    fn end_client(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if std::mem::take(&mut connection.client_end) {
+            let client = connection.client;
+            connection.down.clear();
+            connection.reading = true;
+            self.clients[client].on_disconnected(self.now_ms);
+            self.note(&id.0.to_be_bytes(), || format!("client {client} loses {id:?}"));
+        }
+        self.forget(id);
+    }
+
+    fn end_server(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if std::mem::take(&mut connection.server_end)
+            && let Some(process) = &mut self.process
+        {
+            process.close(connection.core, connection.session);
+        }
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        if self.connections.get(&id).is_some_and(|connection| !connection.client_end && !connection.server_end) {
+            self.connections.remove(&id);
+        }
+    }
+
+    pub(crate) fn note(&mut self, bytes: &[u8], text: impl FnOnce() -> String) {
+        self.trace.note(self.now_ms, bytes, text);
+    }
+
+    fn around(&mut self, client: usize) -> (Around<'_>, &mut Client) {
+        let around = Around {
+            now_ms: self.now_ms,
+            store: &self.store,
+            people: &mut self.people,
+            settings: &self.settings,
+            calm: self.calm,
+        };
+        (around, &mut self.clients[client])
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.process.is_some() && self.clients.iter().all(Client::is_at_rest)
+    }
+
+    /// Every view against the log.
+    fn check(&self) {
+        let inner = self.store.lock();
+        for client in &self.clients {
+            for (id, view) in client.views.iter().filter(|(_, view)| !view.entries.is_empty()) {
+                view.check(*id, &inner.disk.conversations[id].log);
+            }
+            for ((_, device, id), seq) in &inner.disk.acked {
+                client.check_acked(*device, *id, *seq);
+            }
+        }
+    }
+
+    /// Everybody holds everything that they may see, and nothing else.
+    fn check_settled(&self) {
+        let inner = self.store.lock();
+        for client in &self.clients {
+            let me = client.me.expect("everybody is online");
+            for (id, stored) in &inner.disk.conversations {
+                let view = client.views.get(id);
+                let Some(member) = stored.members.get(&me) else {
+                    let gone = view.is_none_or(|view| view.left);
+                    assert!(gone, "client {}: {id:?} goes on without its member", client.id);
+                    continue;
+                };
+                let view = view.unwrap_or_else(|| panic!("client {}: {id:?} is not there", client.id));
+                let held = (view.left, view.first <= member.first_seq().as_u64(), view.last());
+                let last = stored.ledger.len();
+                assert_eq!(held, (false, true, last), "client {}: {id:?} is not complete: {view:?}", client.id);
+                let read = member.position().seq.as_u64();
+                assert_eq!(view.read, read, "client {}: {id:?} is read elsewhere", client.id);
+            }
+        }
+    }
+}
+
+fn decode(frame: &Bytes) -> ServerFrame {
+    ServerFrame::decode_length_delimited(frame.clone()).expect("a server writes frames")
+}

@@ -1,0 +1,76 @@
+//! Every store passes the same suite. The embedded one passes it three times, because what it was told is in one of
+//! three places: in memory over its rows, in rows, or on disk for the next process.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod store_suite;
+
+use godwit::store::embedded::{Embedded, EmbeddedOptions};
+use std::time::Duration;
+use store_suite::Harness;
+use tempfile::TempDir;
+
+enum Between {
+    /// Nothing is written behind, so that reads come from memory.
+    Overlay,
+    /// Everything is written behind.
+    Rows,
+    /// The store is closed and opened again.
+    Reopen,
+}
+
+struct EmbeddedHarness {
+    dir: TempDir,
+    between: Between,
+}
+
+impl EmbeddedHarness {
+    fn new(between: Between) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), between }
+    }
+}
+
+impl Harness for EmbeddedHarness {
+    type Store = Embedded;
+
+    fn open(&self) -> Embedded {
+        let mut options = EmbeddedOptions::new(self.dir.path().join("store"));
+        options.disk_reserve_bytes = 0;
+        options.behind_delay = match self.between {
+            Between::Overlay => Duration::from_secs(3600),
+            Between::Rows | Between::Reopen => Duration::from_millis(1),
+        };
+        if matches!(self.between, Between::Overlay) {
+            options.behind_rows_max = usize::MAX;
+        }
+        Embedded::open(options).unwrap()
+    }
+
+    fn between(&self, store: Embedded) -> Embedded {
+        match self.between {
+            Between::Overlay => store,
+            Between::Rows => {
+                store.settle().unwrap();
+                store
+            }
+            Between::Reopen => {
+                store.close();
+                self.open()
+            }
+        }
+    }
+}
+
+mod from_memory {
+    use super::*;
+    conformance!(EmbeddedHarness::new(Between::Overlay));
+}
+
+mod from_rows {
+    use super::*;
+    conformance!(EmbeddedHarness::new(Between::Rows));
+}
+
+mod after_reopening {
+    use super::*;
+    conformance!(EmbeddedHarness::new(Between::Reopen));
+}

@@ -1,0 +1,78 @@
+//! What every store must do, whatever is behind it. `conformance!` makes a test of each function here.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+pub mod build;
+pub mod disk;
+pub mod log;
+pub mod users;
+
+use godwit::store::Store;
+use std::future::Future;
+
+/// How the suite gets at the store under test.
+pub trait Harness {
+    type Store: Store;
+
+    /// Opens the one store of this harness, empty at first.
+    fn open(&self) -> Self::Store;
+
+    /// Called between writing and reading: may write what is pending, or close and open again. What was answered must
+    /// be there afterwards.
+    fn between(&self, store: Self::Store) -> Self::Store;
+}
+
+/// Waits for a future. Stores need no runtime.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Makes a test of every function of the suite, given an expression that makes a fresh harness.
+#[macro_export]
+macro_rules! conformance {
+    ($harness:expr) => {
+        conformance!(@tests $harness, log:
+            a_commit_is_there_once_it_is_answered,
+            the_same_commit_again_is_already_durable,
+            an_old_commit_again_is_already_durable,
+            a_commit_from_elsewhere_conflicts_and_writes_nothing,
+            a_commit_of_members_alone_conflicts_too,
+            commits_of_one_call_build_on_each_other,
+            commits_of_different_conversations_stand_apart,
+            a_duplicate_within_one_call_is_already_durable,
+            calls_commit_in_the_order_they_were_made,
+            an_unknown_conversation_is_empty,
+            pages_run_forward_and_backward_through_a_long_log,
+            a_page_ends_at_its_bytes_but_is_never_empty,
+            an_entry_is_found_by_what_its_sender_called_it,
+            loading_gives_details_members_and_tail,
+            a_member_is_overwritten_and_removed,
+            a_member_changed_twice_in_one_commit_ends_as_the_last_says,
+            summaries_come_in_the_order_asked,
+            member_counts_follow_joins_and_leaves,
+            conversations_of_a_user_come_in_pages,
+            details_change,
+        );
+        conformance!(@tests $harness, users:
+            a_user_is_found_by_name_and_by_id,
+            a_name_an_id_and_an_invitation_are_used_once,
+            of_two_at_once_one_gets_the_name,
+            a_refused_registration_leaves_the_invitation_unused,
+            a_token_is_found_expired_or_not,
+            a_device_has_one_token,
+            devices_are_limited_and_expired_ones_do_not_count,
+            a_refused_token_changes_nothing,
+            a_token_is_extended_but_not_revived,
+            an_extended_token_counts_as_living,
+            revoking_names_the_devices,
+            acked_positions_never_move_back,
+        );
+    };
+    (@tests $harness:expr, $group:ident: $($name:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                store_suite::$group::$name(&$harness);
+            }
+        )*
+    };
+}

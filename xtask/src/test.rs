@@ -1,0 +1,130 @@
+//! `cargo xtask test`: every check, in the order in which they are cheap to fail.
+
+use crate::generate;
+use anyhow::{Context, Result, bail};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Real messages, where this repository is checked out beside them.
+const CORPUS: &str = "../shared/data/sms/en.jsonl";
+
+/// How often the replay kills the server.
+const KILLS: &str = "2";
+
+/// Runs them all; `limit` messages of `corpus` are replayed, unless `quick`.
+pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    let mut checks = Checks { root, started: Instant::now(), passed: 0, skipped: 0 };
+
+    checks.cargo("format", &["fmt", "--all", "--check"])?;
+    checks.cargo("lints", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    checks.command(
+        "documentation",
+        cargo(&["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+    )?;
+    checks.check("generated code", "cargo xtask generate --check", || generate::run(true))?;
+    if has_cargo_deny() {
+        // Advisories change without this repository changing, and need the network: `cargo deny check advisories`.
+        checks.cargo("dependencies", &["deny", "--locked", "check", "bans", "licenses", "sources"])?;
+    } else {
+        checks.skip("dependencies", "cargo-deny is not installed; `cargo install cargo-deny --locked` installs it");
+    }
+    checks.cargo("tests", &["test", "--locked", "--workspace"])?;
+
+    if quick {
+        checks.skip("replay under SIGKILL", "--quick");
+    } else {
+        // One build for both binaries: the load test starts the server that lies beside it.
+        checks.cargo("release build", &["build", "--locked", "--release", "-p", "godwit", "-p", "godwit-loadtest"])?;
+        checks.command("replay under SIGKILL", &mut replay(root, corpus, limit))?;
+    }
+    checks.finish();
+    Ok(())
+}
+
+struct Checks<'a> {
+    root: &'a Path,
+    started: Instant,
+    passed: usize,
+    skipped: usize,
+}
+
+impl Checks<'_> {
+    fn cargo(&mut self, name: &str, arguments: &[&str]) -> Result<()> {
+        self.command(name, &mut cargo(arguments))
+    }
+
+    fn command(&mut self, name: &str, command: &mut Command) -> Result<()> {
+        command.current_dir(self.root);
+        let line = in_a_line(command);
+        self.check(name, &line, || {
+            let status = command.status().with_context(|| format!("starting `{line}`"))?;
+            if !status.success() {
+                bail!("`{line}` failed: {status}");
+            }
+            Ok(())
+        })
+    }
+
+    fn check(&mut self, name: &str, line: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+        eprintln!("\n── {name}: {line}");
+        let started = Instant::now();
+        run().with_context(|| format!("the check \"{name}\" failed after {}", seconds(started.elapsed())))?;
+        eprintln!("── {name}: passed in {}", seconds(started.elapsed()));
+        self.passed += 1;
+        Ok(())
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        eprintln!("\n── {name}: skipped: {why}");
+        self.skipped += 1;
+    }
+
+    fn finish(&self) {
+        let Self { passed, skipped, .. } = self;
+        eprintln!("\n── all checks passed: {passed} run, {skipped} skipped, in {}", seconds(self.started.elapsed()));
+    }
+}
+
+/// The cargo that runs this.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+fn has_cargo_deny() -> bool {
+    let mut asked = cargo(&["deny", "--version"]);
+    asked.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn replay(root: &Path, corpus: Option<PathBuf>, limit: usize) -> Command {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |given| root.join(given));
+    let mut command = Command::new(target.join("release/godwit-loadtest"));
+    command.args(["replay", "--limit", &limit.to_string(), "--kill", KILLS]);
+    if let Some(corpus) = corpus.or_else(|| Some(root.join(CORPUS)).filter(|default| default.exists())) {
+        command.arg("--corpus").arg(corpus);
+    }
+    command
+}
+
+fn in_a_line(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words: Vec<OsString> = std::iter::once(program).chain(command.get_args()).map(OsString::from).collect();
+    let variables = command.get_envs().filter_map(|(name, value)| {
+        value.map(|value| format!("{}={} ", name.to_string_lossy(), value.to_string_lossy()))
+    });
+    variables.collect::<String>() + &words.join(" ".as_ref()).to_string_lossy()
+}
+
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..60 => format!("{:.1} s", duration.as_secs_f32()),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
