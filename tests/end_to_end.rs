@@ -6,8 +6,8 @@
 mod server;
 
 use godwit_client::{
-    CatchUp, Client, ClientConfig, ConnectionState, ConversationId, Credentials, DeviceId, Event, Events, SendError, Seq, Trust,
-    UserId,
+    CatchUp, Client, ClientConfig, ConnectionState, ConversationId, Credentials, DeviceId, Event, Events, SendError,
+    Seq, Trust, UserId,
     v1::{Direction, Entry, ErrorCode, entry::Content},
 };
 use server::TestServer;

@@ -285,7 +285,7 @@ impl Core {
             Completion::Ordinal(conversation, result) => {
                 self.owner.on_ordinal(now_ms, conversation, result, effects);
             }
-            Completion::Committed(outcomes) => self.owner.on_committed(now_ms, outcomes, effects),
+            Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
             Completion::Noted => {}
         }
     }

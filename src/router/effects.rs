@@ -66,8 +66,8 @@ pub enum Completion {
     Found(ConversationId, (UserId, ClientMsgId), Result<Option<LogEntry>, StoreError>),
     /// The store looked for an ordinal.
     Ordinal(ConversationId, Result<Position, StoreError>),
-    /// Changes are durable, or not, in the order in which they were made.
-    Committed(Vec<(ConversationId, CommitOutcome)>),
+    /// The changes of a batch are durable, or not, in the order in which they were made. Batches count from 0.
+    Committed(u64, Vec<(ConversationId, CommitOutcome)>),
     /// Acknowledged positions were noted. Losing them costs a second delivery, no more.
     Noted,
 }
