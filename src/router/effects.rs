@@ -55,7 +55,7 @@ pub enum Completion {
     /// A session showed who it is, or did not.
     Authenticated(SessionId, u64, Result<Identity, Refusal>),
     /// The token of a session that is registered now: does it still stand?
-    Confirmed(SessionId, bool),
+    Confirmed(SessionId, Result<bool, Refusal>),
     /// Everybody whom a membership change names exists, or not.
     Checked(ConversationId, ReplyTo, UserId, Result<Action, Refusal>),
     /// Tokens were revoked.
