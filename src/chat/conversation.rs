@@ -215,8 +215,10 @@ impl<R: Clone + PartialEq> Conversation<R> {
 
     fn on_mark_read(&mut self, input: &Input<R>, seq: Seq, effects: &mut Vec<Effect<R>>) -> Result<(), Stop> {
         let mut member = *self.member(input.user)?;
-        if seq > self.durable.seq {
-            let message = format!("the newest seq is {}", self.durable.seq.as_u64());
+        // An entry on its way may be durable already and read, while its outcome is not here yet. If it fails after all,
+        // this change fails with it.
+        if seq > self.last.seq {
+            let message = format!("the newest seq is {}", self.last.seq.as_u64());
             return Err(Refusal::new(ErrorCode::SeqOutOfRange, message).into());
         }
         if seq <= member.position().seq {

@@ -82,6 +82,18 @@ fn beyond_the_newest_entry_nothing_is_read() {
 }
 
 #[test]
+fn an_entry_whose_outcome_is_not_here_yet_can_be_marked_read() {
+    let mut talk = Talk::direct();
+    // It is durable already, and Bob has it from a page of history.
+    talk.send(ALICE, 1);
+    let ticket = talk.ask(BOB, Action::MarkRead(Seq(1)));
+    assert_eq!(talk.reply(ticket), None);
+    talk.commit();
+    talk.commit();
+    assert!(matches!(talk.reply(ticket), Some(Reply::Read { position: Position { seq: Seq(1), .. }, unread: 0 })));
+}
+
+#[test]
 fn a_stranger_reads_nothing() {
     let mut talk = Talk::direct();
     talk.send(ALICE, 1);
