@@ -54,8 +54,27 @@ struct Pending<R> {
     entry: Option<LogEntry>,
     to: Arc<[UserId]>,
     read: Option<(UserId, Position)>,
-    /// Who asked first, and who repeated it before it was durable.
+    /// Who asked first; then who repeated it before it was durable, and whose answers rest on it. At most
+    /// [`REPLIES_PER_CHANGE_MAX`].
     replies: Vec<(R, Reply)>,
+}
+
+/// Answers that wait for one change. A client that repeats itself while the store is slow must not fill the memory.
+const REPLIES_PER_CHANGE_MAX: usize = 256;
+
+/// How long a client waits before it asks again when so many wait.
+const CROWDED_RETRY_MS: u32 = 100;
+
+impl<R: Clone> Pending<R> {
+    /// Answers when the change is durable.
+    fn answer(&mut self, input: &Input<R>, reply: Reply, effects: &mut Vec<Effect<R>>) {
+        if self.replies.len() < REPLIES_PER_CHANGE_MAX {
+            return self.replies.push((input.reply_to.clone(), reply));
+        }
+        let message = "too many wait for the same change";
+        let refusal = Refusal::retry(ErrorCode::Overloaded, message, CROWDED_RETRY_MS);
+        effects.push(Effect::Reply(input.reply_to.clone(), Reply::Refused(refusal)));
+    }
 }
 
 impl<R: Clone + PartialEq> Conversation<R> {
@@ -122,9 +141,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         };
         match result {
             Err(Stop::Ask(question)) => return Err(question),
-            Err(Stop::Refuse(refusal)) => {
-                effects.push(Effect::Reply(input.reply_to.clone(), Reply::Refused(refusal)));
-            }
+            Err(Stop::Refuse(refusal)) => self.answer(input, Reply::Refused(refusal), effects),
             Ok(()) => {}
         }
         self.answered.clear();
@@ -157,11 +174,19 @@ impl<R: Clone + PartialEq> Conversation<R> {
             effects.extend(pending.replies.into_iter().map(refused));
             return;
         }
-        let origin = pending.replies.first().map(|(to, _)| to.clone());
-        effects.extend(pending.replies.into_iter().map(|(to, reply)| Effect::Reply(to, reply)));
-        if let Some(entry) = pending.entry {
+        if let Some(entry) = &pending.entry {
             assert!(self.lost || entry.seq == self.durable.seq.next(), "commits are answered in order");
             self.durable = Position { seq: entry.seq, ordinal: entry.ordinal };
+        }
+        let origin = pending.replies.first().map(|(to, _)| to.clone());
+        for (to, mut reply) in pending.replies {
+            if let Reply::Read { position, unread } = &mut reply {
+                // More may have become durable while it waited.
+                *unread = self.durable.ordinal.saturating_sub(position.ordinal);
+            }
+            effects.push(Effect::Reply(to, reply));
+        }
+        if let Some(entry) = pending.entry {
             effects.push(Effect::FanOut { entry, to: pending.to, except: origin });
         } else if let (Some((user, position)), Some(except)) = (pending.read, origin) {
             effects.push(Effect::ReadMoved { user, position, except });
@@ -190,13 +215,15 @@ impl<R: Clone + PartialEq> Conversation<R> {
 
     fn on_mark_read(&mut self, input: &Input<R>, seq: Seq, effects: &mut Vec<Effect<R>>) -> Result<(), Stop> {
         let mut member = *self.member(input.user)?;
-        if seq > self.durable.seq {
-            let message = format!("the newest seq is {}", self.durable.seq.as_u64());
+        // An entry on its way may be durable already and read, while its outcome is not here yet. If it fails after all,
+        // this change fails with it.
+        if seq > self.last.seq {
+            let message = format!("the newest seq is {}", self.last.seq.as_u64());
             return Err(Refusal::new(ErrorCode::SeqOutOfRange, message).into());
         }
         if seq <= member.position().seq {
             let reply = Reply::Read { position: member.position(), unread: member.unread(self.durable.ordinal) };
-            effects.push(Effect::Reply(input.reply_to.clone(), reply));
+            self.answer(input, reply, effects);
             return Ok(());
         }
         member.read = Position { seq, ordinal: self.ordinal_of(seq)? };
@@ -220,10 +247,20 @@ impl<R: Clone + PartialEq> Conversation<R> {
             |pending: &&mut Pending<R>| pending.entry.as_ref().is_some_and(|entry| entry.seq == accepted.position.seq);
         match self.pending.iter_mut().find(same) {
             // An ack means durable: whoever repeats what is still on its way waits for it too.
-            Some(pending) => pending.replies.push((input.reply_to.clone(), reply)),
+            Some(pending) => pending.answer(input, reply, effects),
             None => effects.push(Effect::Reply(input.reply_to.clone(), reply)),
         }
         Ok(true)
+    }
+
+    /// Answers an input that changes nothing. What the answer says may come from a change that is still on its way, and
+    /// be untrue if that fails, so it waits for all of them. Only what is to be tried again anyway does not.
+    pub(super) fn answer(&mut self, input: &Input<R>, reply: Reply, effects: &mut Vec<Effect<R>>) {
+        let passing = matches!(&reply, Reply::Refused(refusal) if refusal.retry_after_ms > 0);
+        match self.pending.back_mut() {
+            Some(pending) if !passing => pending.answer(input, reply, effects),
+            _ => effects.push(Effect::Reply(input.reply_to.clone(), reply)),
+        }
     }
 
     /// What was accepted under an id. `is_new`: the client promises that there is nothing to find beyond the window.

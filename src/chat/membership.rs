@@ -53,7 +53,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         self.require_owner(input.user)?;
         let others = self.newcomers(input.user, members)?;
         if others.is_empty() {
-            effects.push(Effect::Reply(input.reply_to.clone(), Reply::Unchanged));
+            self.answer(input, Reply::Unchanged, effects);
             return Ok(());
         }
         let content = v1::entry::Content::MembersAdded(v1::MembersAdded { member_ids: raw(&others) });
@@ -88,7 +88,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             self.require_owner(input.user)?;
         }
         let Some(gone) = self.members.remove(&user) else {
-            effects.push(Effect::Reply(input.reply_to.clone(), Reply::Unchanged));
+            self.answer(input, Reply::Unchanged, effects);
             return Ok(());
         };
         let mut changes = vec![MemberChange::Remove(user)];

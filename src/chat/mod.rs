@@ -16,3 +16,6 @@ pub use entry::{LogEntry, MessageBody};
 pub use input::{Accepted, Action, Change, Effect, Input, NewMessage, Question, Refusal, Reply};
 pub use member::{ConversationDetails, Member, MemberChange, Position, Role};
 use window::DedupeWindow;
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ pub enum Completion {
     /// A session showed who it is, or did not.
     Authenticated(SessionId, u64, Result<Identity, Refusal>),
     /// The token of a session that is registered now: does it still stand?
-    Confirmed(SessionId, bool),
+    Confirmed(SessionId, Result<bool, Refusal>),
     /// Everybody whom a membership change names exists, or not.
     Checked(ConversationId, ReplyTo, UserId, Result<Action, Refusal>),
     /// Tokens were revoked.
@@ -66,8 +66,8 @@ pub enum Completion {
     Found(ConversationId, (UserId, ClientMsgId), Result<Option<LogEntry>, StoreError>),
     /// The store looked for an ordinal.
     Ordinal(ConversationId, Result<Position, StoreError>),
-    /// Changes are durable, or not, in the order in which they were made.
-    Committed(Vec<(ConversationId, CommitOutcome)>),
+    /// The changes of a batch are durable, or not, in the order in which they were made. Batches count from 0.
+    Committed(u64, Vec<(ConversationId, CommitOutcome)>),
     /// Acknowledged positions were noted. Losing them costs a second delivery, no more.
     Noted,
 }

@@ -4,6 +4,7 @@
 //! [`Effects`] come out. `driver` runs one on a thread of its own; the simulator runs several under a seed.
 
 mod authentication;
+mod commits;
 mod core;
 mod driver;
 mod effects;

@@ -1,7 +1,9 @@
 //! The conversations that a core owns: loading them, running their rules one input at a time, letting them go.
 
 use super::{
-    Completion, CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task, frames,
+    Completion, CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task,
+    commits::{Commits, Outcomes},
+    frames,
     meters::CoreMeters,
     services::{Services, refusal},
 };
@@ -30,9 +32,7 @@ pub struct Owner {
     slots: HashMap<ConversationId, Slot>,
     /// Slots in the order in which they are looked at when room is needed.
     clock: VecDeque<ConversationId>,
-    /// Changes of this turn.
-    commits: Vec<Commit>,
-    commits_in_flight: usize,
+    commits: Commits,
     meters: CoreMeters,
 }
 
@@ -60,8 +60,7 @@ impl Owner {
             services,
             slots: HashMap::new(),
             clock: VecDeque::new(),
-            commits: Vec::new(),
-            commits_in_flight: 0,
+            commits: Commits::default(),
             meters: CoreMeters::new(),
         }
     }
@@ -73,12 +72,12 @@ impl Owner {
 
     /// Changes made and not yet durable, this turn's included.
     pub fn commits_in_flight(&self) -> usize {
-        self.commits_in_flight
+        self.commits.in_flight()
     }
 
     /// Somebody asks something of a conversation that this core owns.
     pub fn on_request(&mut self, now_ms: u64, id: ConversationId, input: Input<ReplyTo>, effects: &mut Effects) {
-        if self.commits_in_flight >= self.limits.commits_in_flight_max {
+        if self.commits.in_flight() >= self.limits.commits_in_flight_max {
             return self.refuse(input.reply_to, &overloaded("the store is behind"), effects);
         }
         if !self.slots.contains_key(&id) {
@@ -164,51 +163,41 @@ impl Owner {
         }
     }
 
-    /// The store has dealt with changes, in the order in which they were made.
-    pub fn on_committed(&mut self, now_ms: u64, outcomes: Vec<(ConversationId, CommitOutcome)>, effects: &mut Effects) {
-        for (id, outcome) in outcomes {
-            self.commits_in_flight -= 1;
-            let Some(slot) = self.slots.get_mut(&id) else {
-                unreachable!("a slot stays until its changes are answered")
-            };
-            let Some(conversation) = slot.conversation.as_mut() else {
-                unreachable!("a conversation is loaded again only after its changes are answered")
-            };
-            let before = conversation.durable().seq;
-            let failure = failure(&outcome);
-            let mut results = Vec::new();
-            conversation.on_committed(failure.as_ref(), &mut results);
-            let reload = conversation.is_lost() && conversation.is_idle();
-            if conversation.is_lost() {
-                slot.pushed.get_or_insert(before);
-                slot.waiting = true;
+    /// The store has dealt with a batch of changes.
+    pub fn on_committed(&mut self, now_ms: u64, batch: u64, outcomes: Outcomes, effects: &mut Effects) {
+        self.commits.on_answered(batch, outcomes);
+        while let Some(outcomes) = self.commits.next_answered() {
+            for (id, outcome) in outcomes {
+                self.on_outcome(now_ms, id, &outcome, effects);
             }
-            self.carry_out(id, results, effects);
-            if reload {
-                self.reload(id, effects);
-            } else {
-                self.run(now_ms, id, effects);
-            }
+        }
+    }
+
+    fn on_outcome(&mut self, now_ms: u64, id: ConversationId, outcome: &CommitOutcome, effects: &mut Effects) {
+        let Some(slot) = self.slots.get_mut(&id) else { unreachable!("a slot stays until its changes are answered") };
+        let Some(conversation) = slot.conversation.as_mut() else {
+            unreachable!("a conversation is loaded again only after its changes are answered")
+        };
+        let before = conversation.durable().seq;
+        let failure = failure(outcome);
+        let mut results = Vec::new();
+        conversation.on_committed(failure.as_ref(), &mut results);
+        let reload = conversation.is_lost() && conversation.is_idle();
+        if conversation.is_lost() {
+            slot.pushed.get_or_insert(before);
+            slot.waiting = true;
+        }
+        self.carry_out(id, results, effects);
+        if reload {
+            self.reload(id, effects);
+        } else {
+            self.run(now_ms, id, effects);
         }
     }
 
     /// Hands the turn's changes to the store, all at once.
     pub fn end_turn(&mut self, effects: &mut Effects) {
-        if self.commits.is_empty() {
-            return;
-        }
-        let commits = std::mem::take(&mut self.commits);
-        let ids: Vec<ConversationId> = commits.iter().map(|commit| commit.conversation).collect();
-        // The call itself gives the batch its place in the store's queue; the task only waits for the outcome.
-        let outcomes = self.services.store.commit(commits);
-        effects.tasks.push(
-            outcomes
-                .map(move |outcomes| {
-                    assert_eq!(outcomes.len(), ids.len(), "the store answers every change");
-                    Completion::Committed(ids.into_iter().zip(outcomes).collect())
-                })
-                .boxed(),
-        );
+        effects.tasks.extend(self.commits.send(&*self.services.store));
     }
 
     /// Feeds parked inputs to the conversation until it has to wait.
@@ -235,7 +224,6 @@ impl Owner {
         for effect in results {
             match effect {
                 Effect::Commit(Change { after, entries, members, details }) => {
-                    self.commits_in_flight += 1;
                     self.meters.accepted.increment(entries.len() as u64);
                     self.commits.push(Commit { conversation: id, after, entries, members, details });
                 }
