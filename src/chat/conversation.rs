@@ -190,13 +190,19 @@ impl<R: Clone + PartialEq> Conversation<R> {
 
     fn on_mark_read(&mut self, input: &Input<R>, seq: Seq, effects: &mut Vec<Effect<R>>) -> Result<(), Stop> {
         let mut member = *self.member(input.user)?;
-        if seq > self.durable.seq {
-            let message = format!("the newest seq is {}", self.durable.seq.as_u64());
+        // Not `durable`: history is read from the store, so a reader may hold an entry that is durable before this core
+        // has heard so. The mark is committed behind the entry, and fails with it.
+        if seq > self.last.seq {
+            let message = format!("the newest seq is {}", self.last.seq.as_u64());
             return Err(Refusal::new(ErrorCode::SeqOutOfRange, message).into());
         }
         if seq <= member.position().seq {
             let reply = Reply::Read { position: member.position(), unread: member.unread(self.durable.ordinal) };
-            effects.push(Effect::Reply(input.reply_to.clone(), reply));
+            match self.pending.back_mut() {
+                // What moved the position may still be on its way, and an answer means durable.
+                Some(pending) => pending.replies.push((input.reply_to.clone(), reply)),
+                None => effects.push(Effect::Reply(input.reply_to.clone(), reply)),
+            }
             return Ok(());
         }
         member.read = Position { seq, ordinal: self.ordinal_of(seq)? };
@@ -337,5 +343,71 @@ pub(super) enum Stop {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refuse(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+    use super::*;
+    use crate::chat::{MessageBody, NewMessage};
+
+    const LIMITS: ConversationLimits = ConversationLimits { dedupe_entries: 16, group_members_max: 16 };
+
+    fn user(raw: u64) -> UserId {
+        UserId::new(raw).unwrap()
+    }
+
+    fn ask(conversation: &mut Conversation<u32>, reply_to: u32, user: UserId, action: Action) -> Vec<Effect<u32>> {
+        let mut effects = Vec::new();
+        conversation.handle(1, &Input { reply_to, user, action }, &mut effects).unwrap();
+        effects
+    }
+
+    fn committed(conversation: &mut Conversation<u32>) -> Vec<Effect<u32>> {
+        let mut effects = Vec::new();
+        conversation.on_committed(None, &mut effects);
+        effects
+    }
+
+    fn message(id: u8) -> Action {
+        let content = MessageBody { body: "hello".into(), content_type: String::new() };
+        Action::Send(NewMessage { client_msg_id: ClientMsgId([id; 16]), content, first_attempt: true, after: None })
+    }
+
+    fn refused(effects: &[Effect<u32>]) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::Reply(_, Reply::Refused(_))))
+    }
+
+    fn read(effects: &[Effect<u32>]) -> Option<u64> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Reply(_, Reply::Read { position, .. }) => Some(position.seq.as_u64()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_the_store_can_be_marked_as_read_and_is_answered_behind_it() {
+        let (alice, bob) = (user(1), user(2));
+        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
+        ask(&mut conversation, 1, alice, message(1));
+        let effects = ask(&mut conversation, 2, bob, Action::MarkRead(Seq(1)));
+        assert!(!refused(&effects) && read(&effects).is_none(), "{effects:?}");
+        assert_eq!(read(&committed(&mut conversation)), None, "the message, not the mark");
+        assert_eq!(read(&committed(&mut conversation)), Some(1));
+        assert!(refused(&ask(&mut conversation, 3, bob, Action::MarkRead(Seq(2)))));
+    }
+
+    #[test]
+    fn a_mark_behind_an_own_message_is_answered_when_that_is_durable() {
+        let (alice, bob) = (user(1), user(2));
+        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
+        ask(&mut conversation, 1, alice, message(1));
+        committed(&mut conversation);
+        ask(&mut conversation, 2, bob, message(2));
+        let effects = ask(&mut conversation, 3, bob, Action::MarkRead(Seq(1)));
+        assert_eq!(read(&effects), None, "the position is not durable");
+        assert_eq!(read(&committed(&mut conversation)), Some(2));
+        assert_eq!(read(&ask(&mut conversation, 4, bob, Action::MarkRead(Seq(1)))), Some(2));
     }
 }
