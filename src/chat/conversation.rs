@@ -13,8 +13,8 @@ use std::{
 /// Bounds of one conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConversationLimits {
-    /// Entries whose ids are remembered. More costs about 100 bytes each for every active conversation; fewer makes
-    /// repeated sends ask the store.
+    /// Entries whose ids are remembered, beside those that are not durable yet. More costs about 100 bytes each for every
+    /// active conversation; fewer makes repeated sends ask the store.
     pub dedupe_entries: usize,
     /// Members of a group.
     pub group_members_max: usize,
@@ -177,6 +177,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         if let Some(entry) = &pending.entry {
             assert!(self.lost || entry.seq == self.durable.seq.next(), "commits are answered in order");
             self.durable = Position { seq: entry.seq, ordinal: entry.ordinal };
+            self.window.forget(entry.seq);
         }
         let origin = pending.replies.first().map(|(to, _)| to.clone());
         for (to, mut reply) in pending.replies {
@@ -333,6 +334,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let after = self.last.seq;
         if let Some(entry) = &entry {
             self.window.push(entry);
+            self.window.forget(self.durable.seq);
             self.last = Position { seq: entry.seq, ordinal: entry.ordinal };
             self.last_sent_ms = entry.sent_ms;
         }

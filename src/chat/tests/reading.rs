@@ -94,6 +94,20 @@ fn an_entry_whose_outcome_is_not_here_yet_can_be_marked_read() {
 }
 
 #[test]
+fn the_ordinal_of_an_old_entry_is_asked_of_the_store() {
+    let mut talk = Talk::with_window(ConversationId::direct(user(ALICE), user(BOB)), 1);
+    for id in 1..=3 {
+        talk.send(ALICE, id);
+        talk.commit();
+    }
+    assert_eq!(talk.try_ask(BOB, Action::MarkRead(Seq(2))), Err(Question::Ordinal(Seq(2))));
+    talk.conversation.on_ordinal(Position { seq: Seq(2), ordinal: 2 });
+    let ticket = talk.ask(BOB, Action::MarkRead(Seq(2)));
+    talk.commit();
+    assert!(matches!(talk.reply(ticket), Some(Reply::Read { unread: 1, .. })));
+}
+
+#[test]
 fn a_stranger_reads_nothing() {
     let mut talk = Talk::direct();
     talk.send(ALICE, 1);

@@ -97,6 +97,53 @@ fn a_refusal_that_rests_on_a_pending_change_waits_for_it() {
 }
 
 #[test]
+fn the_windows_edge_asks_the_store() {
+    let mut talk = Talk::with_window(ConversationId::direct(user(ALICE), user(BOB)), 2);
+    for id in 1..=3 {
+        talk.send(ALICE, id);
+        talk.commit();
+    }
+    let question = Question::FindSend(user(ALICE), msg(1));
+    assert_eq!(talk.try_ask(ALICE, message(1, false, None)), Err(question));
+    talk.conversation.on_found(user(ALICE), msg(1), Some(&talk.log[0]));
+    let again = talk.ask(ALICE, message(1, false, None));
+    assert_eq!(talk.seq_of(again), Some(1));
+    // What is promised to be new is not looked for, and what is in the window is found in it.
+    assert!(talk.try_ask(ALICE, message(4, true, None)).is_ok());
+    assert!(talk.try_ask(ALICE, message(3, false, None)).is_ok());
+}
+
+#[test]
+fn what_the_store_does_not_find_is_new() {
+    let mut talk = Talk::with_window(ConversationId::direct(user(ALICE), user(BOB)), 1);
+    for id in 1..=2 {
+        talk.send(ALICE, id);
+        talk.commit();
+    }
+    assert!(talk.try_ask(ALICE, message(3, false, None)).is_err());
+    talk.conversation.on_found(user(ALICE), msg(3), None);
+    talk.ask(ALICE, message(3, false, None));
+    talk.commit();
+    // The answer was for that one input: the next one asks again.
+    assert!(talk.try_ask(ALICE, message(4, false, None)).is_err());
+}
+
+#[test]
+fn an_entry_that_is_not_durable_stays_in_the_window_however_small_it_is() {
+    let mut talk = Talk::with_window(ConversationId::direct(user(ALICE), user(BOB)), 1);
+    let first = talk.send(ALICE, 1);
+    for id in 2..=5 {
+        talk.send(ALICE, id);
+    }
+    // The store cannot have it yet, so asking the store would send it twice.
+    let again = talk.ask(ALICE, message(1, false, None));
+    assert_eq!(talk.commits.len(), 5);
+    talk.commit();
+    assert_eq!((talk.seq_of(first), talk.seq_of(again)), (Some(1), Some(1)));
+    assert!(talk.try_ask(ALICE, message(1, false, None)).is_err());
+}
+
+#[test]
 fn those_who_wait_for_one_change_are_bounded() {
     let mut talk = Talk::direct();
     talk.send(ALICE, 1);
