@@ -1,19 +1,19 @@
 //! The conversations that a core owns: loading them, running their rules one input at a time, letting them go.
 
 use super::{
-    Completion, CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task,
+    CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task,
     commits::{Commits, Outcomes},
-    frames,
+    frames, loading,
     meters::CoreMeters,
     services::{Services, refusal},
+    slot::{Grouped, Slot},
 };
 use crate::{
-    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Question, Refusal, Reply},
-    store::{Commit, CommitOutcome, Direction, LoadedConversation, PageLimit, StoreError},
+    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply},
+    store::{Commit, CommitOutcome, LoadedConversation, StoreError},
 };
-use futures_util::FutureExt;
 use godwit_proto::{
-    ClientMsgId, ConversationId, ConversationKind, Seq, UserId,
+    ClientMsgId, ConversationId, UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
 use std::{
@@ -35,22 +35,6 @@ pub struct Owner {
     commits: Commits,
     meters: CoreMeters,
 }
-
-struct Slot {
-    /// `None` while it is loaded.
-    conversation: Option<Conversation<ReplyTo>>,
-    /// The store was asked something; inputs wait until it answers.
-    waiting: bool,
-    parked: VecDeque<Input<ReplyTo>>,
-    /// Used since the clock came by.
-    touched: bool,
-    /// Entries up to here were pushed before it was lost.
-    pushed: Option<Seq>,
-    /// The members by the core that owns them, for the recipients that they were made from.
-    by_core: Option<(Arc<[UserId]>, Grouped)>,
-}
-
-type Grouped = Arc<[(CoreId, Arc<[UserId]>)]>;
 
 impl Owner {
     pub fn new(placement: Placement, limits: Limits, services: Services) -> Self {
@@ -213,7 +197,7 @@ impl Owner {
             if let Err(question) = conversation.handle(now_ms, &input, &mut results) {
                 slot.parked.push_front(input);
                 slot.waiting = true;
-                effects.tasks.push(self.ask(id, question));
+                effects.tasks.push(loading::ask(&*self.services.store, id, question));
                 return;
             }
             self.carry_out(id, results, effects);
@@ -349,44 +333,7 @@ impl Owner {
     }
 
     fn load(&self, id: ConversationId) -> Task {
-        let store = self.services.store.clone();
-        let tail = self.limits.conversation.dedupe_entries;
-        async move {
-            let result = match store.load(id, tail).await {
-                Err(error) => Err(refusal(&error)),
-                Ok(Some(loaded)) => Ok(Some(loaded)),
-                Ok(None) => match id.kind() {
-                    ConversationKind::Group => Ok(None),
-                    // Nobody talks to somebody who does not exist.
-                    ConversationKind::Direct(low, high) => match store.users(vec![low, high]).await {
-                        Err(error) => Err(refusal(&error)),
-                        Ok(users) if [low, high].iter().all(|id| users.iter().any(|user| user.id == *id)) => Ok(None),
-                        Ok(_) => Err(Refusal::new(ErrorCode::UserNotFound, "the other user does not exist")),
-                    },
-                },
-            };
-            Completion::Loaded(id, result)
-        }
-        .boxed()
-    }
-
-    fn ask(&self, id: ConversationId, question: Question) -> Task {
-        let store = self.services.store.clone();
-        match question {
-            Question::FindSend(user, msg) => {
-                store.find_send(id, user, msg).map(move |result| Completion::Found(id, (user, msg), result)).boxed()
-            }
-            Question::Ordinal(seq) => store
-                .read(id, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 })
-                .map(move |result| {
-                    let ordinal = result.and_then(|entries| match entries.first() {
-                        Some(entry) if entry.seq == seq => Ok(Position { seq, ordinal: entry.ordinal }),
-                        _ => Err(StoreError::Unavailable(format!("entry {seq:?} of {id:?} is missing"))),
-                    });
-                    Completion::Ordinal(id, ordinal)
-                })
-                .boxed(),
-        }
+        loading::load(self.services.store.clone(), id, self.limits.conversation.dedupe_entries)
     }
 
     /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock).
@@ -404,16 +351,6 @@ impl Owner {
                 self.meters.conversations.decrement(1.0);
             }
         }
-    }
-}
-
-impl Slot {
-    fn loading() -> Self {
-        Self { conversation: None, waiting: true, parked: VecDeque::new(), touched: true, pushed: None, by_core: None }
-    }
-
-    fn is_idle(&self) -> bool {
-        !self.waiting && self.parked.is_empty() && self.conversation.as_ref().is_some_and(Conversation::is_idle)
     }
 }
 
