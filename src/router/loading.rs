@@ -30,11 +30,11 @@ pub fn load(store: Arc<dyn Store>, id: ConversationId, tail: usize) -> Task {
     .boxed()
 }
 
-/// Puts a conversation's question to the store.
-pub fn ask(store: &dyn Store, id: ConversationId, question: Question) -> Task {
+/// Puts a conversation's question to the store, under a number that the answer carries.
+pub fn ask(store: &dyn Store, id: ConversationId, number: u64, question: Question) -> Task {
     match question {
         Question::FindSend(user, msg) => {
-            store.find_send(id, user, msg).map(move |result| Completion::Found(id, (user, msg), result)).boxed()
+            store.find_send(id, user, msg).map(move |result| Completion::Found(id, number, (user, msg), result)).boxed()
         }
         Question::Ordinal(seq) => store
             .read(id, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 })
@@ -43,7 +43,7 @@ pub fn ask(store: &dyn Store, id: ConversationId, question: Question) -> Task {
                     Some(entry) if entry.seq == seq => Ok(Position { seq, ordinal: entry.ordinal }),
                     _ => Err(StoreError::Unavailable(format!("entry {seq:?} of {id:?} is missing"))),
                 });
-                Completion::Ordinal(id, ordinal)
+                Completion::Ordinal(id, number, ordinal)
             })
             .boxed(),
     }

@@ -33,6 +33,8 @@ pub struct Owner {
     /// Slots in the order in which they are looked at when room is needed.
     clock: VecDeque<ConversationId>,
     commits: Commits,
+    /// Questions asked so far.
+    questions: u64,
     meters: CoreMeters,
 }
 
@@ -45,6 +47,7 @@ impl Owner {
             slots: HashMap::new(),
             clock: VecDeque::new(),
             commits: Commits::default(),
+            questions: 0,
             meters: CoreMeters::new(),
         }
     }
@@ -117,17 +120,15 @@ impl Owner {
         &mut self,
         now_ms: u64,
         id: ConversationId,
+        question: u64,
         key: (UserId, ClientMsgId),
         result: Result<Option<LogEntry>, StoreError>,
         effects: &mut Effects,
     ) {
-        match result {
-            Ok(entry) => {
-                self.resume(id, |conversation| conversation.on_found(key.0, key.1, entry.as_ref()));
-                self.run(now_ms, id, effects);
-            }
-            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
-        }
+        let tell = |conversation: &mut Conversation<_>, entry: Option<LogEntry>| {
+            conversation.on_found(key.0, key.1, entry.as_ref());
+        };
+        self.on_answer(now_ms, id, question, result, tell, effects);
     }
 
     /// The store has looked for an ordinal.
@@ -135,16 +136,38 @@ impl Owner {
         &mut self,
         now_ms: u64,
         id: ConversationId,
+        question: u64,
         result: Result<Position, StoreError>,
         effects: &mut Effects,
     ) {
+        self.on_answer(now_ms, id, question, result, Conversation::on_ordinal, effects);
+    }
+
+    /// Hands the conversation the answer to its question, or refuses the input that it was asked for, and goes on.
+    fn on_answer<T>(
+        &mut self,
+        now_ms: u64,
+        id: ConversationId,
+        question: u64,
+        result: Result<T, StoreError>,
+        tell: impl FnOnce(&mut Conversation<ReplyTo>, T),
+        effects: &mut Effects,
+    ) {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.question == Some(question)) else { return };
+        let Some(conversation) = slot.conversation.as_mut() else {
+            unreachable!("a conversation that is loaded again has no question")
+        };
+        slot.question = None;
+        slot.waiting = false;
         match result {
-            Ok(position) => {
-                self.resume(id, |conversation| conversation.on_ordinal(position));
-                self.run(now_ms, id, effects);
+            Ok(answer) => tell(conversation, answer),
+            Err(error) => {
+                if let Some(input) = slot.parked.pop_front() {
+                    self.refuse(input.reply_to, &refusal(&error), effects);
+                }
             }
-            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
         }
+        self.run(now_ms, id, effects);
     }
 
     /// The store has dealt with a batch of changes.
@@ -170,6 +193,8 @@ impl Owner {
         if conversation.is_lost() {
             slot.pushed.get_or_insert(before);
             slot.waiting = true;
+            // Whatever the store answers now, the conversation that asked is given up.
+            slot.question = None;
         }
         self.carry_out(id, results, effects);
         if reload {
@@ -197,7 +222,9 @@ impl Owner {
             if let Err(question) = conversation.handle(now_ms, &input, &mut results) {
                 slot.parked.push_front(input);
                 slot.waiting = true;
-                effects.tasks.push(loading::ask(&*self.services.store, id, question));
+                self.questions += 1;
+                slot.question = Some(self.questions);
+                effects.tasks.push(loading::ask(&*self.services.store, id, self.questions, question));
                 return;
             }
             self.carry_out(id, results, effects);
@@ -289,27 +316,6 @@ impl Owner {
     fn refuse(&self, to: ReplyTo, refusal: &Refusal, effects: &mut Effects) {
         let mail = frames::mail_reply(&to, frames::error(refusal), None);
         effects.mail.extend(mail.map(|mail| (to.at.core, mail)));
-    }
-
-    /// Refuses the input that the store was asked for, and goes on with the next.
-    fn refuse_first(&mut self, now_ms: u64, id: ConversationId, refusal: &Refusal, effects: &mut Effects) {
-        self.resume(id, |_| ());
-        let input = self.slots.get_mut(&id).and_then(|slot| slot.parked.pop_front());
-        if let Some(input) = input {
-            self.refuse(input.reply_to, refusal, effects);
-        }
-        self.run(now_ms, id, effects);
-    }
-
-    /// The store answered: inputs are taken again, unless a change failed meanwhile.
-    fn resume(&mut self, id: ConversationId, with: impl FnOnce(&mut Conversation<ReplyTo>)) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && let Some(conversation) = slot.conversation.as_mut()
-            && !conversation.is_lost()
-        {
-            slot.waiting = false;
-            with(conversation);
-        }
     }
 
     fn reload(&mut self, id: ConversationId, effects: &mut Effects) {

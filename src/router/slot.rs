@@ -11,6 +11,9 @@ pub struct Slot {
     pub conversation: Option<Conversation<ReplyTo>>,
     /// The store was asked something; inputs wait until it answers.
     pub waiting: bool,
+    /// The number of the question that the store was asked. An answer to another one is late, and says what is not true
+    /// any more.
+    pub question: Option<u64>,
     pub parked: VecDeque<Input<ReplyTo>>,
     /// Used since the clock came by.
     pub touched: bool,
@@ -25,7 +28,15 @@ pub type Grouped = Arc<[(CoreId, Arc<[UserId]>)]>;
 
 impl Slot {
     pub fn loading() -> Self {
-        Self { conversation: None, waiting: true, parked: VecDeque::new(), touched: true, pushed: None, by_core: None }
+        Self {
+            conversation: None,
+            waiting: true,
+            question: None,
+            parked: VecDeque::new(),
+            touched: true,
+            pushed: None,
+            by_core: None,
+        }
     }
 
     /// Whether letting go of it loses nothing.
