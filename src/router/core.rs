@@ -279,11 +279,11 @@ impl Core {
             Completion::Loaded(conversation, result) => {
                 self.owner.on_loaded(now_ms, conversation, result, effects);
             }
-            Completion::Found(conversation, key, result) => {
-                self.owner.on_found(now_ms, conversation, key, result, effects);
+            Completion::Found(conversation, question, key, result) => {
+                self.owner.on_found(now_ms, conversation, question, key, result, effects);
             }
-            Completion::Ordinal(conversation, result) => {
-                self.owner.on_ordinal(now_ms, conversation, result, effects);
+            Completion::Ordinal(conversation, question, result) => {
+                self.owner.on_ordinal(now_ms, conversation, question, result, effects);
             }
             Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
             Completion::Noted => {}

@@ -10,6 +10,7 @@ mod driver;
 mod effects;
 mod frames;
 mod limits;
+mod loading;
 mod mail;
 mod mailbox;
 mod meters;
@@ -22,6 +23,7 @@ mod queries;
 mod requests;
 mod services;
 mod session;
+mod slot;
 
 pub use self::core::Core;
 pub use driver::Driver;

@@ -1,19 +1,19 @@
 //! The conversations that a core owns: loading them, running their rules one input at a time, letting them go.
 
 use super::{
-    Completion, CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task,
+    CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task,
     commits::{Commits, Outcomes},
-    frames,
+    frames, loading,
     meters::CoreMeters,
     services::{Services, refusal},
+    slot::{Grouped, Slot},
 };
 use crate::{
-    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Question, Refusal, Reply},
-    store::{Commit, CommitOutcome, Direction, LoadedConversation, PageLimit, StoreError},
+    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply},
+    store::{Commit, CommitOutcome, LoadedConversation, StoreError},
 };
-use futures_util::FutureExt;
 use godwit_proto::{
-    ClientMsgId, ConversationId, ConversationKind, Seq, UserId,
+    ClientMsgId, ConversationId, UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
 use std::{
@@ -33,24 +33,10 @@ pub struct Owner {
     /// Slots in the order in which they are looked at when room is needed.
     clock: VecDeque<ConversationId>,
     commits: Commits,
+    /// Questions asked so far.
+    questions: u64,
     meters: CoreMeters,
 }
-
-struct Slot {
-    /// `None` while it is loaded.
-    conversation: Option<Conversation<ReplyTo>>,
-    /// The store was asked something; inputs wait until it answers.
-    waiting: bool,
-    parked: VecDeque<Input<ReplyTo>>,
-    /// Used since the clock came by.
-    touched: bool,
-    /// Entries up to here were pushed before it was lost.
-    pushed: Option<Seq>,
-    /// The members by the core that owns them, for the recipients that they were made from.
-    by_core: Option<(Arc<[UserId]>, Grouped)>,
-}
-
-type Grouped = Arc<[(CoreId, Arc<[UserId]>)]>;
 
 impl Owner {
     pub fn new(placement: Placement, limits: Limits, services: Services) -> Self {
@@ -61,6 +47,7 @@ impl Owner {
             slots: HashMap::new(),
             clock: VecDeque::new(),
             commits: Commits::default(),
+            questions: 0,
             meters: CoreMeters::new(),
         }
     }
@@ -133,17 +120,15 @@ impl Owner {
         &mut self,
         now_ms: u64,
         id: ConversationId,
+        question: u64,
         key: (UserId, ClientMsgId),
         result: Result<Option<LogEntry>, StoreError>,
         effects: &mut Effects,
     ) {
-        match result {
-            Ok(entry) => {
-                self.resume(id, |conversation| conversation.on_found(key.0, key.1, entry.as_ref()));
-                self.run(now_ms, id, effects);
-            }
-            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
-        }
+        let tell = |conversation: &mut Conversation<_>, entry: Option<LogEntry>| {
+            conversation.on_found(key.0, key.1, entry.as_ref());
+        };
+        self.on_answer(now_ms, id, question, result, tell, effects);
     }
 
     /// The store has looked for an ordinal.
@@ -151,16 +136,38 @@ impl Owner {
         &mut self,
         now_ms: u64,
         id: ConversationId,
+        question: u64,
         result: Result<Position, StoreError>,
         effects: &mut Effects,
     ) {
+        self.on_answer(now_ms, id, question, result, Conversation::on_ordinal, effects);
+    }
+
+    /// Hands the conversation the answer to its question, or refuses the input that it was asked for, and goes on.
+    fn on_answer<T>(
+        &mut self,
+        now_ms: u64,
+        id: ConversationId,
+        question: u64,
+        result: Result<T, StoreError>,
+        tell: impl FnOnce(&mut Conversation<ReplyTo>, T),
+        effects: &mut Effects,
+    ) {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.question == Some(question)) else { return };
+        let Some(conversation) = slot.conversation.as_mut() else {
+            unreachable!("a conversation that is loaded again has no question")
+        };
+        slot.question = None;
+        slot.waiting = false;
         match result {
-            Ok(position) => {
-                self.resume(id, |conversation| conversation.on_ordinal(position));
-                self.run(now_ms, id, effects);
+            Ok(answer) => tell(conversation, answer),
+            Err(error) => {
+                if let Some(input) = slot.parked.pop_front() {
+                    self.refuse(input.reply_to, &refusal(&error), effects);
+                }
             }
-            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
         }
+        self.run(now_ms, id, effects);
     }
 
     /// The store has dealt with a batch of changes.
@@ -186,6 +193,8 @@ impl Owner {
         if conversation.is_lost() {
             slot.pushed.get_or_insert(before);
             slot.waiting = true;
+            // Whatever the store answers now, the conversation that asked is given up.
+            slot.question = None;
         }
         self.carry_out(id, results, effects);
         if reload {
@@ -213,7 +222,9 @@ impl Owner {
             if let Err(question) = conversation.handle(now_ms, &input, &mut results) {
                 slot.parked.push_front(input);
                 slot.waiting = true;
-                effects.tasks.push(self.ask(id, question));
+                self.questions += 1;
+                slot.question = Some(self.questions);
+                effects.tasks.push(loading::ask(&*self.services.store, id, self.questions, question));
                 return;
             }
             self.carry_out(id, results, effects);
@@ -307,27 +318,6 @@ impl Owner {
         effects.mail.extend(mail.map(|mail| (to.at.core, mail)));
     }
 
-    /// Refuses the input that the store was asked for, and goes on with the next.
-    fn refuse_first(&mut self, now_ms: u64, id: ConversationId, refusal: &Refusal, effects: &mut Effects) {
-        self.resume(id, |_| ());
-        let input = self.slots.get_mut(&id).and_then(|slot| slot.parked.pop_front());
-        if let Some(input) = input {
-            self.refuse(input.reply_to, refusal, effects);
-        }
-        self.run(now_ms, id, effects);
-    }
-
-    /// The store answered: inputs are taken again, unless a change failed meanwhile.
-    fn resume(&mut self, id: ConversationId, with: impl FnOnce(&mut Conversation<ReplyTo>)) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && let Some(conversation) = slot.conversation.as_mut()
-            && !conversation.is_lost()
-        {
-            slot.waiting = false;
-            with(conversation);
-        }
-    }
-
     fn reload(&mut self, id: ConversationId, effects: &mut Effects) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.conversation = None;
@@ -349,44 +339,7 @@ impl Owner {
     }
 
     fn load(&self, id: ConversationId) -> Task {
-        let store = self.services.store.clone();
-        let tail = self.limits.conversation.dedupe_entries;
-        async move {
-            let result = match store.load(id, tail).await {
-                Err(error) => Err(refusal(&error)),
-                Ok(Some(loaded)) => Ok(Some(loaded)),
-                Ok(None) => match id.kind() {
-                    ConversationKind::Group => Ok(None),
-                    // Nobody talks to somebody who does not exist.
-                    ConversationKind::Direct(low, high) => match store.users(vec![low, high]).await {
-                        Err(error) => Err(refusal(&error)),
-                        Ok(users) if [low, high].iter().all(|id| users.iter().any(|user| user.id == *id)) => Ok(None),
-                        Ok(_) => Err(Refusal::new(ErrorCode::UserNotFound, "the other user does not exist")),
-                    },
-                },
-            };
-            Completion::Loaded(id, result)
-        }
-        .boxed()
-    }
-
-    fn ask(&self, id: ConversationId, question: Question) -> Task {
-        let store = self.services.store.clone();
-        match question {
-            Question::FindSend(user, msg) => {
-                store.find_send(id, user, msg).map(move |result| Completion::Found(id, (user, msg), result)).boxed()
-            }
-            Question::Ordinal(seq) => store
-                .read(id, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 })
-                .map(move |result| {
-                    let ordinal = result.and_then(|entries| match entries.first() {
-                        Some(entry) if entry.seq == seq => Ok(Position { seq, ordinal: entry.ordinal }),
-                        _ => Err(StoreError::Unavailable(format!("entry {seq:?} of {id:?} is missing"))),
-                    });
-                    Completion::Ordinal(id, ordinal)
-                })
-                .boxed(),
-        }
+        loading::load(self.services.store.clone(), id, self.limits.conversation.dedupe_entries)
     }
 
     /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock).
@@ -404,16 +357,6 @@ impl Owner {
                 self.meters.conversations.decrement(1.0);
             }
         }
-    }
-}
-
-impl Slot {
-    fn loading() -> Self {
-        Self { conversation: None, waiting: true, parked: VecDeque::new(), touched: true, pushed: None, by_core: None }
-    }
-
-    fn is_idle(&self) -> bool {
-        !self.waiting && self.parked.is_empty() && self.conversation.as_ref().is_some_and(Conversation::is_idle)
     }
 }
 
