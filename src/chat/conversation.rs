@@ -172,6 +172,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             self.lost = true;
             let refused = |(to, _)| Effect::Reply(to, Reply::Refused(refusal.clone()));
             effects.extend(pending.replies.into_iter().map(refused));
+            effects.extend(pending.read.map(|(user, _)| Effect::ReadUnknown { user }));
             return;
         }
         if let Some(entry) = &pending.entry {
@@ -207,6 +208,11 @@ impl<R: Clone + PartialEq> Conversation<R> {
     /// The newest entry that is known to be durable.
     pub fn durable(&self) -> Position {
         self.durable
+    }
+
+    /// Where unread counts from for a member; `None` for anybody else.
+    pub fn position_of(&self, user: UserId) -> Option<Position> {
+        self.members.get(&user).map(Member::position)
     }
 
     /// The members' ids, ascending.

@@ -6,10 +6,10 @@ use super::{
     frames, loading,
     meters::CoreMeters,
     services::{Services, refusal},
-    slot::{Grouped, Slot},
+    slot::{Grouped, Loss, Slot},
 };
 use crate::{
-    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply},
+    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply, recipients_of},
     store::{Commit, CommitOutcome, LoadedConversation, StoreError},
 };
 use godwit_proto::{
@@ -103,14 +103,13 @@ impl Owner {
                 (Conversation::load(id, limits, details, members, &tail), tail)
             }
         };
-        let to = conversation.recipients();
-        slot.conversation = Some(conversation);
         slot.waiting = false;
-        // What was written although nobody knew: it is durable now, so it is pushed like everything else.
-        if let Some(pushed) = slot.pushed.take() {
-            for entry in tail.into_iter().filter(|entry| entry.seq > pushed) {
-                self.fan_out(id, &entry, &to, None, effects);
-            }
+        let loss = slot.loss.take();
+        if let Some(loss) = loss {
+            self.tell_of_loss(id, &conversation, &tail, &loss, effects);
+        }
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.conversation = Some(conversation);
         }
         self.run(now_ms, id, effects);
     }
@@ -191,7 +190,8 @@ impl Owner {
         conversation.on_committed(failure.as_ref(), &mut results);
         let reload = conversation.is_lost() && conversation.is_idle();
         if conversation.is_lost() {
-            slot.pushed.get_or_insert(before);
+            let loss = slot.loss.get_or_insert(Loss { pushed: before, changes: 0, readers: Vec::new() });
+            loss.changes += 1;
             slot.waiting = true;
             // Whatever the store answers now, the conversation that asked is given up.
             slot.question = None;
@@ -244,9 +244,14 @@ impl Owner {
                     self.fan_out(id, &entry, &to, except.map(|reply_to| reply_to.at), effects);
                 }
                 Effect::ReadMoved { user, position, except } => {
-                    let push = frames::push_read(id, position);
-                    let mail = Mail::FanOut(push, Arc::new([user]), Some(except.at));
-                    effects.mail.push((self.placement.of_user(user), mail));
+                    self.push_read(id, user, position, Some(except.at), effects);
+                }
+                Effect::ReadUnknown { user } => {
+                    if let Some(loss) = self.slots.get_mut(&id).and_then(|slot| slot.loss.as_mut())
+                        && !loss.readers.contains(&user)
+                    {
+                        loss.readers.push(user);
+                    }
                 }
             }
         }
@@ -318,6 +323,38 @@ impl Owner {
         effects.mail.extend(mail.map(|mail| (to.at.core, mail)));
     }
 
+    /// What was written although nobody knew is durable now, so it is pushed like everything else.
+    fn tell_of_loss(
+        &mut self,
+        id: ConversationId,
+        loaded: &Conversation<ReplyTo>,
+        tail: &[LogEntry],
+        loss: &Loss,
+        effects: &mut Effects,
+    ) {
+        let news = &tail[tail.partition_point(|entry| entry.seq <= loss.pushed)..];
+        for (entry, to) in news.iter().zip(recipients_of(news, loaded.recipients())) {
+            self.fan_out(id, entry, &to, None, effects);
+        }
+        for user in &loss.readers {
+            if let Some(position) = loaded.position_of(*user) {
+                self.push_read(id, *user, position, None, effects);
+            }
+        }
+    }
+
+    fn push_read(
+        &self,
+        id: ConversationId,
+        user: UserId,
+        position: Position,
+        except: Option<SessionRef>,
+        effects: &mut Effects,
+    ) {
+        let mail = Mail::FanOut(frames::push_read(id, position), Arc::new([user]), except);
+        effects.mail.push((self.placement.of_user(user), mail));
+    }
+
     fn reload(&mut self, id: ConversationId, effects: &mut Effects) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.conversation = None;
@@ -339,7 +376,8 @@ impl Owner {
     }
 
     fn load(&self, id: ConversationId) -> Task {
-        loading::load(self.services.store.clone(), id, self.limits.conversation.dedupe_entries)
+        let changes = self.slots.get(&id).and_then(|slot| slot.loss.as_ref()).map_or(0, |loss| loss.changes);
+        loading::load(self.services.store.clone(), id, self.limits.conversation.dedupe_entries + changes)
     }
 
     /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock).

@@ -17,10 +17,21 @@ pub struct Slot {
     pub parked: VecDeque<Input<ReplyTo>>,
     /// Used since the clock came by.
     pub touched: bool,
-    /// Entries up to here were pushed before it was lost.
-    pub pushed: Option<Seq>,
+    /// Set from the first change that failed until it is loaded again.
+    pub loss: Option<Loss>,
     /// The members by the core that owns them, for the recipients that they were made from.
     pub by_core: Option<(Arc<[UserId]>, Grouped)>,
+}
+
+/// What a lost conversation leaves to be told once it is loaded again: some of its changes may have been written although
+/// nobody knew.
+pub struct Loss {
+    /// Entries up to here were pushed before.
+    pub pushed: Seq,
+    /// Changes since then: at most so many entries are to be pushed.
+    pub changes: usize,
+    /// Whose read position may have moved.
+    pub readers: Vec<UserId>,
 }
 
 /// Users by the core that owns them.
@@ -34,7 +45,7 @@ impl Slot {
             question: None,
             parked: VecDeque::new(),
             touched: true,
-            pushed: None,
+            loss: None,
             by_core: None,
         }
     }

@@ -33,6 +33,8 @@ struct Talk {
     /// Every fan-out: seq, recipients, and the session that is left out.
     pushed: Vec<(u64, Vec<u64>, Option<Ticket>)>,
     read_pushed: Vec<(u64, u64)>,
+    /// Whose read position nobody knows.
+    read_unknown: Vec<u64>,
 }
 
 impl Talk {
@@ -52,6 +54,7 @@ impl Talk {
             replies: Vec::new(),
             pushed: Vec::new(),
             read_pushed: Vec::new(),
+            read_unknown: Vec::new(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Talk {
                 Effect::ReadMoved { user, position, .. } => {
                     self.read_pushed.push((user.as_u64(), position.seq.as_u64()));
                 }
+                Effect::ReadUnknown { user } => self.read_unknown.push(user.as_u64()),
             }
         }
     }

@@ -54,6 +54,25 @@ fn what_is_durable_behind_a_failed_change_is_answered_as_durable() {
     talk.commit();
     assert_eq!(talk.refusal_of(marked), Some(ErrorCode::StoreUnavailable));
     assert_eq!(talk.seq_of(sent), Some(2));
+    assert_eq!((talk.read_pushed.len(), talk.read_unknown.clone()), (0, vec![BOB]));
+}
+
+#[test]
+fn who_is_told_of_an_old_entry_is_read_back_off_the_log() {
+    let mut talk = Talk::group(&[BOB]);
+    talk.send(BOB, 1);
+    talk.ask(ALICE, Action::RemoveMember { client_msg_id: msg(7), member: user(BOB) });
+    talk.send(ALICE, 2);
+    talk.ask(ALICE, Action::AddMembers { client_msg_id: msg(8), members: vec![user(CAROL)] });
+    talk.send(ALICE, 3);
+    (0..5).for_each(|_| talk.commit());
+    let recipients = recipients_of(&talk.log, talk.conversation.recipients());
+    let recipients: Vec<Vec<u64>> =
+        recipients.iter().map(|users| users.iter().map(|user| user.as_u64()).collect()).collect();
+    // As they were pushed when they were made: the creation, and five more.
+    let pushed: Vec<Vec<u64>> = talk.pushed.iter().map(|(_, to, _)| to.clone()).collect();
+    assert_eq!(recipients, pushed);
+    assert_eq!(recipients[2..4], [vec![ALICE, BOB], vec![ALICE]]);
 }
 
 #[test]
