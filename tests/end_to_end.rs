@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "../client/examples/hello.rs"]
+mod example;
 #[path = "support/server.rs"]
 mod server;
 
@@ -289,4 +291,13 @@ async fn the_same_device_has_one_session_and_a_logout_everywhere_ends_all() {
     for events in [&mut alice_events, &mut again_events] {
         while closed(&next(events).await).is_none() {}
     }
+}
+
+#[tokio::test]
+async fn the_example_in_the_documentation_of_the_client_runs() {
+    let server = TestServer::start();
+    let address = server.address().to_string();
+    example::hello(&address, &server.fingerprint()).await.unwrap();
+    // It is used as a program too.
+    let _: fn() -> _ = example::main;
 }

@@ -236,3 +236,57 @@ fn an_operator_can_accept_a_loss_by_deleting_the_guard() {
     assert_eq!(read_all(&store), [1, 2]);
     assert_eq!(commit(&store, 3), CommitOutcome::Durable);
 }
+
+/// Needs a small disk of its own: `mount -t tmpfs -o size=160m tmpfs DIR`, then
+/// `GODWIT_SMALL_DISK=DIR cargo test --test store_limits small_disk -- --ignored --nocapture`.
+#[test]
+#[ignore = "needs a small disk"]
+fn a_small_disk_fills_up_and_is_used_again_when_a_file_is_deleted() {
+    let disk = std::env::var_os("GODWIT_SMALL_DISK").expect("GODWIT_SMALL_DISK names the disk");
+    let dir = Path::new(&disk).join("store");
+    let filler = Path::new(&disk).join("filler");
+    let mut options = EmbeddedOptions::new(&dir);
+    options.disk_reserve_bytes = 48 * 1024 * 1024;
+    options.behind_bytes_max = 4 * 1024 * 1024;
+    options.on_fatal = Arc::new(|reason| panic!("{reason}"));
+    let store = Embedded::open(options.clone()).unwrap();
+    let mut head = 0;
+    let mut fill = |store: &Embedded| {
+        let before = head;
+        loop {
+            let entries = (head + 1..=head + 50).map(|seq| sized_entry(seq, 2_000)).collect();
+            let commit = Commit { entries, ..nothing(group(1), head) };
+            match wait(store.commit(vec![commit])).remove(0) {
+                CommitOutcome::Durable => head += 50,
+                CommitOutcome::NotWritten(StoreError::Full) => return (before, head),
+                outcome => panic!("{outcome:?}"),
+            }
+        }
+    };
+    let check = |store: &Embedded, head: u64| {
+        let last = wait(store.load(group(1), 1)).unwrap().unwrap().tail.remove(0);
+        assert_eq!(last.seq, Seq(head));
+        assert_eq!(read_all(store).len() as u64, head);
+    };
+    std::fs::write(&filler, vec![1; 40 * 1024 * 1024]).unwrap();
+    let (_, full) = fill(&store);
+    println!("full after {full} entries");
+    check(&store, full);
+    // Somebody else takes all that is left.
+    let mut rest = std::fs::File::create(Path::new(&disk).join("rest")).unwrap();
+    while io::Write::write_all(&mut rest, &[1; 64 * 1024]).is_ok() {}
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(fill(&store), (full, full));
+    check(&store, full);
+    drop(rest);
+    std::fs::remove_file(Path::new(&disk).join("rest")).unwrap();
+    std::fs::remove_file(&filler).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let (_, more) = fill(&store);
+    println!("after room was made, full after {more} entries");
+    assert!(more > full);
+    check(&store, more);
+    drop(store);
+    let store = Embedded::open(options).unwrap();
+    check(&store, more);
+}

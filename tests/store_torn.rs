@@ -191,8 +191,7 @@ fn a_last_record_torn_at_any_byte_is_recovered_or_reported() {
     let written = disk::read_journal(&disk::journal(left.path()));
     let before = {
         // The guard as it was before the last turn: the machine died before its ack.
-        let guard = fs::read(left.path().join("commits.guard")).unwrap();
-        let mut before = guard.clone();
+        let mut before = fs::read(left.path().join("commits.guard")).unwrap();
         let newest = (TURNS % 2) as usize * 4096;
         before[newest..newest + 32].fill(0);
         before

@@ -13,8 +13,8 @@ use std::{
 /// Bounds of one conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConversationLimits {
-    /// Entries whose ids are remembered. More costs about 100 bytes each for every active conversation; fewer makes
-    /// repeated sends ask the store.
+    /// Entries whose ids are remembered, beside those that are not durable yet. More costs about 100 bytes each for every
+    /// active conversation; fewer makes repeated sends ask the store.
     pub dedupe_entries: usize,
     /// Members of a group.
     pub group_members_max: usize,
@@ -54,8 +54,27 @@ struct Pending<R> {
     entry: Option<LogEntry>,
     to: Arc<[UserId]>,
     read: Option<(UserId, Position)>,
-    /// Who asked first, and who repeated it before it was durable.
+    /// Who asked first; then who repeated it before it was durable, and whose answers rest on it. At most
+    /// [`REPLIES_PER_CHANGE_MAX`].
     replies: Vec<(R, Reply)>,
+}
+
+/// Answers that wait for one change. A client that repeats itself while the store is slow must not fill the memory.
+const REPLIES_PER_CHANGE_MAX: usize = 256;
+
+/// How long a client waits before it asks again when so many wait.
+const CROWDED_RETRY_MS: u32 = 100;
+
+impl<R: Clone> Pending<R> {
+    /// Answers when the change is durable.
+    fn answer(&mut self, input: &Input<R>, reply: Reply, effects: &mut Vec<Effect<R>>) {
+        if self.replies.len() < REPLIES_PER_CHANGE_MAX {
+            return self.replies.push((input.reply_to.clone(), reply));
+        }
+        let message = "too many wait for the same change";
+        let refusal = Refusal::retry(ErrorCode::Overloaded, message, CROWDED_RETRY_MS);
+        effects.push(Effect::Reply(input.reply_to.clone(), Reply::Refused(refusal)));
+    }
 }
 
 impl<R: Clone + PartialEq> Conversation<R> {
@@ -122,9 +141,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         };
         match result {
             Err(Stop::Ask(question)) => return Err(question),
-            Err(Stop::Refuse(refusal)) => {
-                effects.push(Effect::Reply(input.reply_to.clone(), Reply::Refused(refusal)));
-            }
+            Err(Stop::Refuse(refusal)) => self.answer(input, Reply::Refused(refusal), effects),
             Ok(()) => {}
         }
         self.answered.clear();
@@ -155,13 +172,23 @@ impl<R: Clone + PartialEq> Conversation<R> {
             self.lost = true;
             let refused = |(to, _)| Effect::Reply(to, Reply::Refused(refusal.clone()));
             effects.extend(pending.replies.into_iter().map(refused));
+            effects.extend(pending.read.map(|(user, _)| Effect::ReadUnknown { user }));
             return;
         }
-        let origin = pending.replies.first().map(|(to, _)| to.clone());
-        effects.extend(pending.replies.into_iter().map(|(to, reply)| Effect::Reply(to, reply)));
-        if let Some(entry) = pending.entry {
+        if let Some(entry) = &pending.entry {
             assert!(self.lost || entry.seq == self.durable.seq.next(), "commits are answered in order");
             self.durable = Position { seq: entry.seq, ordinal: entry.ordinal };
+            self.window.forget(entry.seq);
+        }
+        let origin = pending.replies.first().map(|(to, _)| to.clone());
+        for (to, mut reply) in pending.replies {
+            if let Reply::Read { position, unread } = &mut reply {
+                // More may have become durable while it waited.
+                *unread = self.durable.ordinal.saturating_sub(position.ordinal);
+            }
+            effects.push(Effect::Reply(to, reply));
+        }
+        if let Some(entry) = pending.entry {
             effects.push(Effect::FanOut { entry, to: pending.to, except: origin });
         } else if let (Some((user, position)), Some(except)) = (pending.read, origin) {
             effects.push(Effect::ReadMoved { user, position, except });
@@ -183,6 +210,11 @@ impl<R: Clone + PartialEq> Conversation<R> {
         self.durable
     }
 
+    /// Where unread counts from for a member; `None` for anybody else.
+    pub fn position_of(&self, user: UserId) -> Option<Position> {
+        self.members.get(&user).map(Member::position)
+    }
+
     /// The members' ids, ascending.
     pub fn recipients(&self) -> Arc<[UserId]> {
         self.recipients.clone()
@@ -190,13 +222,15 @@ impl<R: Clone + PartialEq> Conversation<R> {
 
     fn on_mark_read(&mut self, input: &Input<R>, seq: Seq, effects: &mut Vec<Effect<R>>) -> Result<(), Stop> {
         let mut member = *self.member(input.user)?;
-        if seq > self.durable.seq {
-            let message = format!("the newest seq is {}", self.durable.seq.as_u64());
+        // An entry on its way may be durable already and read, while its outcome is not here yet. If it fails after all,
+        // this change fails with it.
+        if seq > self.last.seq {
+            let message = format!("the newest seq is {}", self.last.seq.as_u64());
             return Err(Refusal::new(ErrorCode::SeqOutOfRange, message).into());
         }
         if seq <= member.position().seq {
             let reply = Reply::Read { position: member.position(), unread: member.unread(self.durable.ordinal) };
-            effects.push(Effect::Reply(input.reply_to.clone(), reply));
+            self.answer(input, reply, effects);
             return Ok(());
         }
         member.read = Position { seq, ordinal: self.ordinal_of(seq)? };
@@ -220,10 +254,20 @@ impl<R: Clone + PartialEq> Conversation<R> {
             |pending: &&mut Pending<R>| pending.entry.as_ref().is_some_and(|entry| entry.seq == accepted.position.seq);
         match self.pending.iter_mut().find(same) {
             // An ack means durable: whoever repeats what is still on its way waits for it too.
-            Some(pending) => pending.replies.push((input.reply_to.clone(), reply)),
+            Some(pending) => pending.answer(input, reply, effects),
             None => effects.push(Effect::Reply(input.reply_to.clone(), reply)),
         }
         Ok(true)
+    }
+
+    /// Answers an input that changes nothing. What the answer says may come from a change that is still on its way, and
+    /// be untrue if that fails, so it waits for all of them. Only what is to be tried again anyway does not.
+    pub(super) fn answer(&mut self, input: &Input<R>, reply: Reply, effects: &mut Vec<Effect<R>>) {
+        let passing = matches!(&reply, Reply::Refused(refusal) if refusal.retry_after_ms > 0);
+        match self.pending.back_mut() {
+            Some(pending) if !passing => pending.answer(input, reply, effects),
+            _ => effects.push(Effect::Reply(input.reply_to.clone(), reply)),
+        }
     }
 
     /// What was accepted under an id. `is_new`: the client promises that there is nothing to find beyond the window.
@@ -296,6 +340,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let after = self.last.seq;
         if let Some(entry) = &entry {
             self.window.push(entry);
+            self.window.forget(self.durable.seq);
             self.last = Position { seq: entry.seq, ordinal: entry.ordinal };
             self.last_sent_ms = entry.sent_ms;
         }
@@ -337,5 +382,71 @@ pub(super) enum Stop {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refuse(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+    use super::*;
+    use crate::chat::{MessageBody, NewMessage};
+
+    const LIMITS: ConversationLimits = ConversationLimits { dedupe_entries: 16, group_members_max: 16 };
+
+    fn user(raw: u64) -> UserId {
+        UserId::new(raw).unwrap()
+    }
+
+    fn ask(conversation: &mut Conversation<u32>, reply_to: u32, user: UserId, action: Action) -> Vec<Effect<u32>> {
+        let mut effects = Vec::new();
+        conversation.handle(1, &Input { reply_to, user, action }, &mut effects).unwrap();
+        effects
+    }
+
+    fn committed(conversation: &mut Conversation<u32>) -> Vec<Effect<u32>> {
+        let mut effects = Vec::new();
+        conversation.on_committed(None, &mut effects);
+        effects
+    }
+
+    fn message(id: u8) -> Action {
+        let content = MessageBody { body: "hello".into(), content_type: String::new() };
+        Action::Send(NewMessage { client_msg_id: ClientMsgId([id; 16]), content, first_attempt: true, after: None })
+    }
+
+    fn refused(effects: &[Effect<u32>]) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::Reply(_, Reply::Refused(_))))
+    }
+
+    fn read(effects: &[Effect<u32>]) -> Option<u64> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Reply(_, Reply::Read { position, .. }) => Some(position.seq.as_u64()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_the_store_can_be_marked_as_read_and_is_answered_behind_it() {
+        let (alice, bob) = (user(1), user(2));
+        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
+        ask(&mut conversation, 1, alice, message(1));
+        let effects = ask(&mut conversation, 2, bob, Action::MarkRead(Seq(1)));
+        assert!(!refused(&effects) && read(&effects).is_none(), "{effects:?}");
+        assert_eq!(read(&committed(&mut conversation)), None, "the message, not the mark");
+        assert_eq!(read(&committed(&mut conversation)), Some(1));
+        assert!(refused(&ask(&mut conversation, 3, bob, Action::MarkRead(Seq(2)))));
+    }
+
+    #[test]
+    fn a_mark_behind_an_own_message_is_answered_when_that_is_durable() {
+        let (alice, bob) = (user(1), user(2));
+        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
+        ask(&mut conversation, 1, alice, message(1));
+        committed(&mut conversation);
+        ask(&mut conversation, 2, bob, message(2));
+        let effects = ask(&mut conversation, 3, bob, Action::MarkRead(Seq(1)));
+        assert_eq!(read(&effects), None, "the position is not durable");
+        assert_eq!(read(&committed(&mut conversation)), Some(2));
+        assert_eq!(read(&ask(&mut conversation, 4, bob, Action::MarkRead(Seq(1)))), Some(2));
     }
 }

@@ -86,6 +86,12 @@ pub enum Effect<R> {
         /// The session that said so.
         except: R,
     },
+    /// Whether a read position moved is not known until the conversation is loaded again. Tell all of the user's sessions
+    /// then.
+    ReadUnknown {
+        /// Whose.
+        user: UserId,
+    },
 }
 
 /// A change for the store: all of it or nothing.

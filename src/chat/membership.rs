@@ -1,10 +1,11 @@
 //! Who belongs to a group. Every change is an entry of the log.
 
 use super::{
-    Conversation, ConversationDetails, Effect, Input, Member, MemberChange, Position, Refusal, Reply, Role,
+    Conversation, ConversationDetails, Effect, Input, LogEntry, Member, MemberChange, Position, Refusal, Reply, Role,
     conversation::Stop,
 };
 use godwit_proto::{ClientMsgId, ConversationKind, UserId, v1, v1::ErrorCode};
+use std::sync::Arc;
 
 impl<R: Clone + PartialEq> Conversation<R> {
     pub(super) fn on_create_group(
@@ -53,7 +54,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         self.require_owner(input.user)?;
         let others = self.newcomers(input.user, members)?;
         if others.is_empty() {
-            effects.push(Effect::Reply(input.reply_to.clone(), Reply::Unchanged));
+            self.answer(input, Reply::Unchanged, effects);
             return Ok(());
         }
         let content = v1::entry::Content::MembersAdded(v1::MembersAdded { member_ids: raw(&others) });
@@ -88,7 +89,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             self.require_owner(input.user)?;
         }
         let Some(gone) = self.members.remove(&user) else {
-            effects.push(Effect::Reply(input.reply_to.clone(), Reply::Unchanged));
+            self.answer(input, Reply::Unchanged, effects);
             return Ok(());
         };
         let mut changes = vec![MemberChange::Remove(user)];
@@ -140,6 +141,32 @@ impl<R: Clone + PartialEq> Conversation<R> {
             }
         }
     }
+}
+
+/// Who is to be pushed each of these entries, which are the end of a log whose members are now `members`.
+///
+/// Memberships are read back off the entries themselves: nobody is given what came before they joined, and whoever was
+/// removed is told of it.
+pub fn recipients_of(entries: &[LogEntry], members: Arc<[UserId]>) -> Vec<Arc<[UserId]>> {
+    let mut members = members;
+    let mut recipients: Vec<Arc<[UserId]>> = entries
+        .iter()
+        .rev()
+        .map(|entry| match entry.to_proto().content {
+            Some(v1::entry::Content::MemberRemoved(removed)) => {
+                members = members.iter().copied().chain(UserId::new(removed.member_id)).collect();
+                members.clone()
+            }
+            Some(v1::entry::Content::MembersAdded(added)) => {
+                let with_them = members.clone();
+                members = members.iter().copied().filter(|user| !added.member_ids.contains(&user.as_u64())).collect();
+                with_them
+            }
+            _ => members.clone(),
+        })
+        .collect();
+    recipients.reverse();
+    recipients
 }
 
 fn raw(users: &[UserId]) -> Vec<u64> {

@@ -15,4 +15,8 @@ pub use conversation::{Conversation, ConversationLimits};
 pub use entry::{LogEntry, MessageBody};
 pub use input::{Accepted, Action, Change, Effect, Input, NewMessage, Question, Refusal, Reply};
 pub use member::{ConversationDetails, Member, MemberChange, Position, Role};
+pub use membership::recipients_of;
 use window::DedupeWindow;
+
+#[cfg(test)]
+mod tests;

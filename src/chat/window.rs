@@ -4,7 +4,8 @@ use super::{Accepted, LogEntry, Position};
 use godwit_proto::{ClientMsgId, Seq, UserId};
 use std::collections::{HashMap, VecDeque};
 
-/// Remembers the newest entries, a fixed number of them, so that a repeated send is recognised without asking the store.
+/// Remembers the newest entries, so that a repeated send is recognised without asking the store: a fixed number of them,
+/// and beyond that those that are not durable, which the store could not find yet.
 ///
 /// The entries are dense: the n-th of the queue has the n-th seq.
 #[derive(Debug)]
@@ -32,10 +33,11 @@ impl DedupeWindow {
         for entry in tail {
             window.push(entry);
         }
+        window.forget(last);
         window
     }
 
-    /// Adds the next entry and forgets the oldest when there are too many.
+    /// Adds the next entry.
     pub fn push(&mut self, entry: &LogEntry) {
         assert_eq!(entry.seq, self.next(), "entries are dense");
         let key = (entry.sender, entry.client_msg_id);
@@ -46,7 +48,12 @@ impl DedupeWindow {
             ordinal: entry.ordinal,
             sent_ms: entry.sent_ms,
         });
-        if self.entries.len() > self.entries_max
+    }
+
+    /// Forgets the oldest entries when there are too many, as far as they are durable.
+    pub fn forget(&mut self, durable: Seq) {
+        while self.entries.len() > self.entries_max
+            && self.first <= durable
             && let Some(oldest) = self.entries.pop_front()
         {
             self.by_id.remove(&(oldest.sender, oldest.client_msg_id));

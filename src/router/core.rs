@@ -6,7 +6,7 @@ use super::{
     meters::CoreMeters,
     owner::Owner,
     presence::Presence,
-    services::Services,
+    services::{Services, refusal},
     session::{Online, Session, Stage},
 };
 use crate::{
@@ -261,7 +261,7 @@ impl Core {
             Completion::Authenticated(session, request_id, result) => {
                 self.on_authenticated(session, request_id, result, effects);
             }
-            Completion::Confirmed(session, valid) => self.on_confirmed(session, valid, effects),
+            Completion::Confirmed(session, stands) => self.on_confirmed(session, stands, effects),
             Completion::Checked(conversation, reply_to, user, action) => {
                 self.request_done(reply_to.at.session);
                 match action {
@@ -279,13 +279,13 @@ impl Core {
             Completion::Loaded(conversation, result) => {
                 self.owner.on_loaded(now_ms, conversation, result, effects);
             }
-            Completion::Found(conversation, key, result) => {
-                self.owner.on_found(now_ms, conversation, key, result, effects);
+            Completion::Found(conversation, question, key, result) => {
+                self.owner.on_found(now_ms, conversation, question, key, result, effects);
             }
-            Completion::Ordinal(conversation, result) => {
-                self.owner.on_ordinal(now_ms, conversation, result, effects);
+            Completion::Ordinal(conversation, question, result) => {
+                self.owner.on_ordinal(now_ms, conversation, question, result, effects);
             }
-            Completion::Committed(outcomes) => self.owner.on_committed(now_ms, outcomes, effects),
+            Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
             Completion::Noted => {}
         }
     }
@@ -336,21 +336,28 @@ impl Core {
         }
         let (hash, token) = (identity.token_hash, self.services.store.token(identity.token_hash));
         let confirm = async move {
-            let valid = matches!(token.await, Ok(Some(record)) if record.hash == hash);
-            Completion::Confirmed(id, valid)
+            let stands = token.await.map(|record| record.is_some_and(|record| record.hash == hash));
+            Completion::Confirmed(id, stands.map_err(|error| refusal(&error)))
         };
         effects.tasks.push(confirm.boxed());
     }
 
-    fn on_confirmed(&mut self, id: SessionId, valid: bool, effects: &mut Effects) {
+    fn on_confirmed(&mut self, id: SessionId, stands: Result<bool, Refusal>, effects: &mut Effects) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Stage::Registering(device, request_id, identity) = &session.stage else { return };
         let (request_id, response) = (*request_id, identity.response.clone());
-        if !valid {
-            let refusal = Refusal::new(ErrorCode::InvalidToken, "the token was revoked");
+        let refused = match stands {
+            Ok(true) => None,
+            Ok(false) => {
+                Some((Refusal::new(ErrorCode::InvalidToken, "the token was revoked"), "the token was revoked"))
+            }
+            // A store that does not answer says nothing about the token: the client connects again and keeps it.
+            Err(refusal) => Some((refusal, "the store does not answer")),
+        };
+        if let Some((refusal, reason)) = refused {
             let frame = frames::reply(request_id, frames::error(&refusal));
             effects.output.push((id, Output::Reply(Channel::Session, frame)));
-            return self.end(id, ErrorCode::InvalidToken, "the token was revoked", effects);
+            return self.end(id, refusal.code, reason, effects);
         }
         let (user, token_expires_ms) = (identity.user, identity.token_expires_ms);
         session.stage = Stage::Online(Online { user, device: device.id, token_expires_ms });

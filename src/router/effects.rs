@@ -55,19 +55,19 @@ pub enum Completion {
     /// A session showed who it is, or did not.
     Authenticated(SessionId, u64, Result<Identity, Refusal>),
     /// The token of a session that is registered now: does it still stand?
-    Confirmed(SessionId, bool),
+    Confirmed(SessionId, Result<bool, Refusal>),
     /// Everybody whom a membership change names exists, or not.
     Checked(ConversationId, ReplyTo, UserId, Result<Action, Refusal>),
     /// Tokens were revoked.
     LoggedOut(ReplyAddress, Result<Vec<DeviceId>, Refusal>),
     /// The store has, or does not have, this conversation.
     Loaded(ConversationId, Result<Option<LoadedConversation>, Refusal>),
-    /// The store looked for a send.
-    Found(ConversationId, (UserId, ClientMsgId), Result<Option<LogEntry>, StoreError>),
-    /// The store looked for an ordinal.
-    Ordinal(ConversationId, Result<Position, StoreError>),
-    /// Changes are durable, or not, in the order in which they were made.
-    Committed(Vec<(ConversationId, CommitOutcome)>),
+    /// The store looked for a send. The number is that of the question.
+    Found(ConversationId, u64, (UserId, ClientMsgId), Result<Option<LogEntry>, StoreError>),
+    /// The store looked for an ordinal. The number is that of the question.
+    Ordinal(ConversationId, u64, Result<Position, StoreError>),
+    /// The changes of a batch are durable, or not, in the order in which they were made. Batches count from 0.
+    Committed(u64, Vec<(ConversationId, CommitOutcome)>),
     /// Acknowledged positions were noted. Losing them costs a second delivery, no more.
     Noted,
 }

@@ -4,11 +4,13 @@
 //! [`Effects`] come out. `driver` runs one on a thread of its own; the simulator runs several under a seed.
 
 mod authentication;
+mod commits;
 mod core;
 mod driver;
 mod effects;
 mod frames;
 mod limits;
+mod loading;
 mod mail;
 mod mailbox;
 mod meters;
@@ -21,6 +23,7 @@ mod queries;
 mod requests;
 mod services;
 mod session;
+mod slot;
 
 pub use self::core::Core;
 pub use driver::Driver;

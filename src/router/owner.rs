@@ -1,17 +1,19 @@
 //! The conversations that a core owns: loading them, running their rules one input at a time, letting them go.
 
 use super::{
-    Completion, CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task, frames,
+    CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task,
+    commits::{Commits, Outcomes},
+    frames, loading,
     meters::CoreMeters,
     services::{Services, refusal},
+    slot::{Grouped, Loss, Slot},
 };
 use crate::{
-    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Question, Refusal, Reply},
-    store::{Commit, CommitOutcome, Direction, LoadedConversation, PageLimit, StoreError},
+    chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply, recipients_of},
+    store::{Commit, CommitOutcome, LoadedConversation, StoreError},
 };
-use futures_util::FutureExt;
 use godwit_proto::{
-    ClientMsgId, ConversationId, ConversationKind, Seq, UserId,
+    ClientMsgId, ConversationId, UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
 use std::{
@@ -30,27 +32,11 @@ pub struct Owner {
     slots: HashMap<ConversationId, Slot>,
     /// Slots in the order in which they are looked at when room is needed.
     clock: VecDeque<ConversationId>,
-    /// Changes of this turn.
-    commits: Vec<Commit>,
-    commits_in_flight: usize,
+    commits: Commits,
+    /// Questions asked so far.
+    questions: u64,
     meters: CoreMeters,
 }
-
-struct Slot {
-    /// `None` while it is loaded.
-    conversation: Option<Conversation<ReplyTo>>,
-    /// The store was asked something; inputs wait until it answers.
-    waiting: bool,
-    parked: VecDeque<Input<ReplyTo>>,
-    /// Used since the clock came by.
-    touched: bool,
-    /// Entries up to here were pushed before it was lost.
-    pushed: Option<Seq>,
-    /// The members by the core that owns them, for the recipients that they were made from.
-    by_core: Option<(Arc<[UserId]>, Grouped)>,
-}
-
-type Grouped = Arc<[(CoreId, Arc<[UserId]>)]>;
 
 impl Owner {
     pub fn new(placement: Placement, limits: Limits, services: Services) -> Self {
@@ -60,8 +46,8 @@ impl Owner {
             services,
             slots: HashMap::new(),
             clock: VecDeque::new(),
-            commits: Vec::new(),
-            commits_in_flight: 0,
+            commits: Commits::default(),
+            questions: 0,
             meters: CoreMeters::new(),
         }
     }
@@ -73,12 +59,12 @@ impl Owner {
 
     /// Changes made and not yet durable, this turn's included.
     pub fn commits_in_flight(&self) -> usize {
-        self.commits_in_flight
+        self.commits.in_flight()
     }
 
     /// Somebody asks something of a conversation that this core owns.
     pub fn on_request(&mut self, now_ms: u64, id: ConversationId, input: Input<ReplyTo>, effects: &mut Effects) {
-        if self.commits_in_flight >= self.limits.commits_in_flight_max {
+        if self.commits.in_flight() >= self.limits.commits_in_flight_max {
             return self.refuse(input.reply_to, &overloaded("the store is behind"), effects);
         }
         if !self.slots.contains_key(&id) {
@@ -117,14 +103,13 @@ impl Owner {
                 (Conversation::load(id, limits, details, members, &tail), tail)
             }
         };
-        let to = conversation.recipients();
-        slot.conversation = Some(conversation);
         slot.waiting = false;
-        // What was written although nobody knew: it is durable now, so it is pushed like everything else.
-        if let Some(pushed) = slot.pushed.take() {
-            for entry in tail.into_iter().filter(|entry| entry.seq > pushed) {
-                self.fan_out(id, &entry, &to, None, effects);
-            }
+        let loss = slot.loss.take();
+        if let Some(loss) = loss {
+            self.tell_of_loss(id, &conversation, &tail, &loss, effects);
+        }
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.conversation = Some(conversation);
         }
         self.run(now_ms, id, effects);
     }
@@ -134,17 +119,15 @@ impl Owner {
         &mut self,
         now_ms: u64,
         id: ConversationId,
+        question: u64,
         key: (UserId, ClientMsgId),
         result: Result<Option<LogEntry>, StoreError>,
         effects: &mut Effects,
     ) {
-        match result {
-            Ok(entry) => {
-                self.resume(id, |conversation| conversation.on_found(key.0, key.1, entry.as_ref()));
-                self.run(now_ms, id, effects);
-            }
-            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
-        }
+        let tell = |conversation: &mut Conversation<_>, entry: Option<LogEntry>| {
+            conversation.on_found(key.0, key.1, entry.as_ref());
+        };
+        self.on_answer(now_ms, id, question, result, tell, effects);
     }
 
     /// The store has looked for an ordinal.
@@ -152,63 +135,78 @@ impl Owner {
         &mut self,
         now_ms: u64,
         id: ConversationId,
+        question: u64,
         result: Result<Position, StoreError>,
         effects: &mut Effects,
     ) {
+        self.on_answer(now_ms, id, question, result, Conversation::on_ordinal, effects);
+    }
+
+    /// Hands the conversation the answer to its question, or refuses the input that it was asked for, and goes on.
+    fn on_answer<T>(
+        &mut self,
+        now_ms: u64,
+        id: ConversationId,
+        question: u64,
+        result: Result<T, StoreError>,
+        tell: impl FnOnce(&mut Conversation<ReplyTo>, T),
+        effects: &mut Effects,
+    ) {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.question == Some(question)) else { return };
+        let Some(conversation) = slot.conversation.as_mut() else {
+            unreachable!("a conversation that is loaded again has no question")
+        };
+        slot.question = None;
+        slot.waiting = false;
         match result {
-            Ok(position) => {
-                self.resume(id, |conversation| conversation.on_ordinal(position));
-                self.run(now_ms, id, effects);
+            Ok(answer) => tell(conversation, answer),
+            Err(error) => {
+                if let Some(input) = slot.parked.pop_front() {
+                    self.refuse(input.reply_to, &refusal(&error), effects);
+                }
             }
-            Err(error) => self.refuse_first(now_ms, id, &refusal(&error), effects),
+        }
+        self.run(now_ms, id, effects);
+    }
+
+    /// The store has dealt with a batch of changes.
+    pub fn on_committed(&mut self, now_ms: u64, batch: u64, outcomes: Outcomes, effects: &mut Effects) {
+        self.commits.on_answered(batch, outcomes);
+        while let Some(outcomes) = self.commits.next_answered() {
+            for (id, outcome) in outcomes {
+                self.on_outcome(now_ms, id, &outcome, effects);
+            }
         }
     }
 
-    /// The store has dealt with changes, in the order in which they were made.
-    pub fn on_committed(&mut self, now_ms: u64, outcomes: Vec<(ConversationId, CommitOutcome)>, effects: &mut Effects) {
-        for (id, outcome) in outcomes {
-            self.commits_in_flight -= 1;
-            let Some(slot) = self.slots.get_mut(&id) else {
-                unreachable!("a slot stays until its changes are answered")
-            };
-            let Some(conversation) = slot.conversation.as_mut() else {
-                unreachable!("a conversation is loaded again only after its changes are answered")
-            };
-            let before = conversation.durable().seq;
-            let failure = failure(&outcome);
-            let mut results = Vec::new();
-            conversation.on_committed(failure.as_ref(), &mut results);
-            let reload = conversation.is_lost() && conversation.is_idle();
-            if conversation.is_lost() {
-                slot.pushed.get_or_insert(before);
-                slot.waiting = true;
-            }
-            self.carry_out(id, results, effects);
-            if reload {
-                self.reload(id, effects);
-            } else {
-                self.run(now_ms, id, effects);
-            }
+    fn on_outcome(&mut self, now_ms: u64, id: ConversationId, outcome: &CommitOutcome, effects: &mut Effects) {
+        let Some(slot) = self.slots.get_mut(&id) else { unreachable!("a slot stays until its changes are answered") };
+        let Some(conversation) = slot.conversation.as_mut() else {
+            unreachable!("a conversation is loaded again only after its changes are answered")
+        };
+        let before = conversation.durable().seq;
+        let failure = failure(outcome);
+        let mut results = Vec::new();
+        conversation.on_committed(failure.as_ref(), &mut results);
+        let reload = conversation.is_lost() && conversation.is_idle();
+        if conversation.is_lost() {
+            let loss = slot.loss.get_or_insert(Loss { pushed: before, changes: 0, readers: Vec::new() });
+            loss.changes += 1;
+            slot.waiting = true;
+            // Whatever the store answers now, the conversation that asked is given up.
+            slot.question = None;
+        }
+        self.carry_out(id, results, effects);
+        if reload {
+            self.reload(id, effects);
+        } else {
+            self.run(now_ms, id, effects);
         }
     }
 
     /// Hands the turn's changes to the store, all at once.
     pub fn end_turn(&mut self, effects: &mut Effects) {
-        if self.commits.is_empty() {
-            return;
-        }
-        let commits = std::mem::take(&mut self.commits);
-        let ids: Vec<ConversationId> = commits.iter().map(|commit| commit.conversation).collect();
-        // The call itself gives the batch its place in the store's queue; the task only waits for the outcome.
-        let outcomes = self.services.store.commit(commits);
-        effects.tasks.push(
-            outcomes
-                .map(move |outcomes| {
-                    assert_eq!(outcomes.len(), ids.len(), "the store answers every change");
-                    Completion::Committed(ids.into_iter().zip(outcomes).collect())
-                })
-                .boxed(),
-        );
+        effects.tasks.extend(self.commits.send(&*self.services.store));
     }
 
     /// Feeds parked inputs to the conversation until it has to wait.
@@ -224,7 +222,9 @@ impl Owner {
             if let Err(question) = conversation.handle(now_ms, &input, &mut results) {
                 slot.parked.push_front(input);
                 slot.waiting = true;
-                effects.tasks.push(self.ask(id, question));
+                self.questions += 1;
+                slot.question = Some(self.questions);
+                effects.tasks.push(loading::ask(&*self.services.store, id, self.questions, question));
                 return;
             }
             self.carry_out(id, results, effects);
@@ -235,7 +235,6 @@ impl Owner {
         for effect in results {
             match effect {
                 Effect::Commit(Change { after, entries, members, details }) => {
-                    self.commits_in_flight += 1;
                     self.meters.accepted.increment(entries.len() as u64);
                     self.commits.push(Commit { conversation: id, after, entries, members, details });
                 }
@@ -245,9 +244,14 @@ impl Owner {
                     self.fan_out(id, &entry, &to, except.map(|reply_to| reply_to.at), effects);
                 }
                 Effect::ReadMoved { user, position, except } => {
-                    let push = frames::push_read(id, position);
-                    let mail = Mail::FanOut(push, Arc::new([user]), Some(except.at));
-                    effects.mail.push((self.placement.of_user(user), mail));
+                    self.push_read(id, user, position, Some(except.at), effects);
+                }
+                Effect::ReadUnknown { user } => {
+                    if let Some(loss) = self.slots.get_mut(&id).and_then(|slot| slot.loss.as_mut())
+                        && !loss.readers.contains(&user)
+                    {
+                        loss.readers.push(user);
+                    }
                 }
             }
         }
@@ -319,25 +323,36 @@ impl Owner {
         effects.mail.extend(mail.map(|mail| (to.at.core, mail)));
     }
 
-    /// Refuses the input that the store was asked for, and goes on with the next.
-    fn refuse_first(&mut self, now_ms: u64, id: ConversationId, refusal: &Refusal, effects: &mut Effects) {
-        self.resume(id, |_| ());
-        let input = self.slots.get_mut(&id).and_then(|slot| slot.parked.pop_front());
-        if let Some(input) = input {
-            self.refuse(input.reply_to, refusal, effects);
+    /// What was written although nobody knew is durable now, so it is pushed like everything else.
+    fn tell_of_loss(
+        &mut self,
+        id: ConversationId,
+        loaded: &Conversation<ReplyTo>,
+        tail: &[LogEntry],
+        loss: &Loss,
+        effects: &mut Effects,
+    ) {
+        let news = &tail[tail.partition_point(|entry| entry.seq <= loss.pushed)..];
+        for (entry, to) in news.iter().zip(recipients_of(news, loaded.recipients())) {
+            self.fan_out(id, entry, &to, None, effects);
         }
-        self.run(now_ms, id, effects);
+        for user in &loss.readers {
+            if let Some(position) = loaded.position_of(*user) {
+                self.push_read(id, *user, position, None, effects);
+            }
+        }
     }
 
-    /// The store answered: inputs are taken again, unless a change failed meanwhile.
-    fn resume(&mut self, id: ConversationId, with: impl FnOnce(&mut Conversation<ReplyTo>)) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && let Some(conversation) = slot.conversation.as_mut()
-            && !conversation.is_lost()
-        {
-            slot.waiting = false;
-            with(conversation);
-        }
+    fn push_read(
+        &self,
+        id: ConversationId,
+        user: UserId,
+        position: Position,
+        except: Option<SessionRef>,
+        effects: &mut Effects,
+    ) {
+        let mail = Mail::FanOut(frames::push_read(id, position), Arc::new([user]), except);
+        effects.mail.push((self.placement.of_user(user), mail));
     }
 
     fn reload(&mut self, id: ConversationId, effects: &mut Effects) {
@@ -361,44 +376,8 @@ impl Owner {
     }
 
     fn load(&self, id: ConversationId) -> Task {
-        let store = self.services.store.clone();
-        let tail = self.limits.conversation.dedupe_entries;
-        async move {
-            let result = match store.load(id, tail).await {
-                Err(error) => Err(refusal(&error)),
-                Ok(Some(loaded)) => Ok(Some(loaded)),
-                Ok(None) => match id.kind() {
-                    ConversationKind::Group => Ok(None),
-                    // Nobody talks to somebody who does not exist.
-                    ConversationKind::Direct(low, high) => match store.users(vec![low, high]).await {
-                        Err(error) => Err(refusal(&error)),
-                        Ok(users) if [low, high].iter().all(|id| users.iter().any(|user| user.id == *id)) => Ok(None),
-                        Ok(_) => Err(Refusal::new(ErrorCode::UserNotFound, "the other user does not exist")),
-                    },
-                },
-            };
-            Completion::Loaded(id, result)
-        }
-        .boxed()
-    }
-
-    fn ask(&self, id: ConversationId, question: Question) -> Task {
-        let store = self.services.store.clone();
-        match question {
-            Question::FindSend(user, msg) => {
-                store.find_send(id, user, msg).map(move |result| Completion::Found(id, (user, msg), result)).boxed()
-            }
-            Question::Ordinal(seq) => store
-                .read(id, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 })
-                .map(move |result| {
-                    let ordinal = result.and_then(|entries| match entries.first() {
-                        Some(entry) if entry.seq == seq => Ok(Position { seq, ordinal: entry.ordinal }),
-                        _ => Err(StoreError::Unavailable(format!("entry {seq:?} of {id:?} is missing"))),
-                    });
-                    Completion::Ordinal(id, ordinal)
-                })
-                .boxed(),
-        }
+        let changes = self.slots.get(&id).and_then(|slot| slot.loss.as_ref()).map_or(0, |loss| loss.changes);
+        loading::load(self.services.store.clone(), id, self.limits.conversation.dedupe_entries + changes)
     }
 
     /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock).
@@ -416,16 +395,6 @@ impl Owner {
                 self.meters.conversations.decrement(1.0);
             }
         }
-    }
-}
-
-impl Slot {
-    fn loading() -> Self {
-        Self { conversation: None, waiting: true, parked: VecDeque::new(), touched: true, pushed: None, by_core: None }
-    }
-
-    fn is_idle(&self) -> bool {
-        !self.waiting && self.parked.is_empty() && self.conversation.as_ref().is_some_and(Conversation::is_idle)
     }
 }
 

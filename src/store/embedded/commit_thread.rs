@@ -12,6 +12,7 @@ use super::{
     shared::Shared,
     turn::Turn,
     users::{Answered, UserTurn, UserWrite},
+    watchdog::Writer,
 };
 use crate::store::{Commit, CommitOutcome, StoreError};
 use fjall::PersistMode;
@@ -109,7 +110,7 @@ impl CommitThread {
         users.write(&mut batch);
         let rows = self.shared.rows_before_sync();
         let started = Instant::now();
-        batch.commit()?;
+        self.shared.watchdog.watch(Writer::Commit, || batch.commit())?;
         metrics::histogram!(COMMIT_SYNC_SECONDS).record(started.elapsed());
         metrics::histogram!(COMMIT_BATCH_ENTRIES).record(record.entries() as f64);
         self.number = number;

@@ -266,6 +266,25 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_out_of_order_ends_the_sound_part() {
+        let (_dir, _, written) = journal();
+        let second = (4..).find(|end| written[end - 4..*end] == MAGIC).unwrap();
+        let third = (second + 4..).find(|end| written[end - 4..*end] == MAGIC).unwrap();
+        let seqno = |start: usize| u64::from_le_bytes(written[start + 5..start + 13].try_into().unwrap());
+        let with_seqno = |start: usize, seqno: u64| {
+            let mut changed = written.clone();
+            changed[start + 5..start + 13].copy_from_slice(&seqno.to_le_bytes());
+            sound(&changed)
+        };
+        // No later than the one before it.
+        assert_eq!(with_seqno(second, seqno(0)), Some(second as u64));
+        // No earlier than the one after it, which then is the one that does not fit.
+        assert_eq!(with_seqno(second, seqno(third)), Some(third as u64));
+        assert_eq!(with_seqno(third, u64::MAX), Some(third as u64));
+        assert_eq!(with_seqno(third, seqno(third) + 1), None);
+    }
+
+    #[test]
     fn a_cut_journal_keeps_its_whole_batches_and_a_copy() {
         let (dir, path, written) = journal();
         fs::write(&path, &written[..written.len() - 1]).unwrap();

@@ -3,7 +3,7 @@
 //! One thread makes things durable. It takes everything that waits and writes it as one *record* with one sync
 //! ([`commit_thread`]); then the record lies in the [`overlay`], where readers see it, and is written *behind* as rows by
 //! conversation, in large unsynced batches ([`behind`], [`round`]). A record is removed once its rows are durable, and what
-//! a crash leaves is written as rows when the store is opened ([`recovery`]). A record a turn costs a fraction of a row a
+//! a crash leaves lies in the overlay again when the store is opened ([`recovery`]). A record a turn costs a fraction of a row a
 //! message, and rows sorted by conversation are what reads want.
 //!
 //! Underneath is `fjall`, whose known fault (damage in its journal reads as its end) is covered by numbered records and a
@@ -34,6 +34,7 @@ mod store_impl;
 mod sync;
 mod turn;
 mod users;
+mod watchdog;
 
 pub use error::OpenError;
 pub use options::{DiskProbe, EmbeddedOptions, OnFatal};
@@ -45,7 +46,7 @@ use guard::Guard;
 use keyspaces::Keyspaces;
 use queue::{Queue, Weight};
 use readers::Readers;
-use recovery::Expected;
+use recovery::{Expected, Recovered};
 use shared::Shared;
 use std::{
     fs::{DirBuilder, File, TryLockError},
@@ -77,6 +78,7 @@ struct Running {
     shared: Arc<Shared>,
     committing: JoinHandle<()>,
     behind: JoinHandle<()>,
+    watching: JoinHandle<()>,
     reading: Vec<JoinHandle<()>>,
     lock: File,
 }
@@ -107,38 +109,43 @@ impl Embedded {
         let torn = journal::check(&engine, dir)?;
         let keyspaces = open_engine(&engine, &options)?;
         let expected = Expected { number: expected.unwrap_or(0), guard: &guard_path, torn: torn.as_deref() };
-        let recovered = recovery::recover(&keyspaces, &expected, options.behind_rows_max, dir)?;
+        let recovered = recovery::recover(&keyspaces, &expected, dir)?;
         if let Some(torn) = torn {
             // Only what was never acknowledged is in it.
             std::fs::remove_file(&torn).map_err(at(&torn))?;
         }
-        if recovered.number > 0 {
-            guard.write(recovered.number).map_err(at(&guard_path))?;
+        if recovered.newest() > 0 {
+            guard.write(recovered.newest()).map_err(at(&guard_path))?;
         }
         guard.sync().map_err(at(&guard_path))?;
         // The names of the files have to last as much as their contents.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
-        Self::start(keyspaces, guard, &recovered, lock, &options).map_err(at(dir))
+        Self::start(keyspaces, guard, recovered, lock, &options).map_err(at(dir))
     }
 
     fn start(
         keyspaces: Keyspaces,
         guard: Guard,
-        recovered: &recovery::Recovered,
+        recovered: Recovered,
         lock: File,
         options: &EmbeddedOptions,
     ) -> io::Result<Self> {
         let fatal = Arc::new(Fatal::new(options.on_fatal.clone()));
         let acked = Arc::new(Acked::new(options.acked_pending_max));
-        let shared = Arc::new(Shared::new(keyspaces, guard, recovered.number, acked.clone(), fatal.clone(), options));
+        let (newest, removed_upto) = (recovered.newest(), recovered.removed_upto);
+        let shared = Arc::new(Shared::new(keyspaces, guard, recovered, acked.clone(), fatal.clone(), options));
         let writes = Arc::new(Queue::new(Weight { items: options.queue_commits_max, bytes: options.queue_bytes_max }));
         let turn_max = Weight { items: options.turn_commits_max, bytes: options.turn_bytes_max };
-        let commit = CommitThread::new(shared.clone(), writes.clone(), turn_max, options.heads_max, recovered.number);
-        let behind = WriteBehind::new(shared.clone(), recovered.removed_upto);
+        let commit = CommitThread::new(shared.clone(), writes.clone(), turn_max, options.heads_max, newest);
+        let behind = WriteBehind::new(shared.clone(), removed_upto);
         let (readers, reading) = Readers::start(options.readers, options.reads_max, &shared, &fatal)?;
         let running = Running {
             committing: spawn("store-commit", fatal.clone(), move || commit.run())?,
             behind: spawn("store-behind", fatal.clone(), move || behind.run())?,
+            watching: {
+                let (shared, fatal) = (shared.clone(), fatal.clone());
+                spawn("store-watch", fatal.clone(), move || shared.watchdog.run(&fatal))?
+            },
             reading,
             shared,
             lock,
@@ -174,6 +181,8 @@ impl Inner {
         // Only now is there nothing more to come.
         running.shared.close();
         drop(running.behind.join());
+        running.shared.watchdog.close();
+        drop(running.watching.join());
         drop(running.shared);
         drop(running.lock);
     }

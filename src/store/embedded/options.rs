@@ -46,7 +46,10 @@ pub struct EmbeddedOptions {
     pub acked_pending_max: usize,
     /// Engine journals on disk, which is also what an open has to read. At least 64 MiB.
     pub journal_bytes_max: u64,
-    /// Called once when the state of the disk is unknown: a failed sync, or a store thread that panicked. It should end
+    /// How long a write may take before the store counts as stuck, which is fatal. Far above what a slow disk does.
+    pub stall_max: Duration,
+    /// Called once when the state of the disk is unknown: a failed sync, a write that does not
+    /// end, or a store thread that panicked. It should end
     /// the process; opening the store again finds out what is there. If it returns, every call is answered as unavailable.
     pub on_fatal: OnFatal,
 }
@@ -78,6 +81,7 @@ impl EmbeddedOptions {
             reads_max: 8 * KIB,
             acked_pending_max: 256 * KIB,
             journal_bytes_max: 256 * MIB as u64,
+            stall_max: Duration::from_secs(60),
             on_fatal: Arc::new(abort),
         }
     }

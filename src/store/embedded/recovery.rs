@@ -5,19 +5,27 @@ use super::{
     keys,
     keyspaces::Keyspaces,
     record::Record,
-    round::Round,
 };
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 /// What this version writes and reads.
 const FORMAT: u64 = 1;
 
-/// Where the records stand once recovery is over.
+/// Where the records stand.
 pub(super) struct Recovered {
-    /// The newest durable record; its rows and those of all before it are durable too.
-    pub(super) number: u64,
     /// Records up to here are gone.
     pub(super) removed_upto: u64,
+    /// Records up to here have their rows, durably.
+    pub(super) rows_upto: u64,
+    /// The records after that. Some of their rows may be there, and others not.
+    pub(super) records: Vec<Record>,
+}
+
+impl Recovered {
+    /// The newest durable record.
+    pub(super) fn newest(&self) -> u64 {
+        self.rows_upto + self.records.len() as u64
+    }
 }
 
 /// What has to be there.
@@ -30,13 +38,9 @@ pub(super) struct Expected<'a> {
     pub(super) torn: Option<&'a Path>,
 }
 
-/// Checks that the records are complete, and writes the rows that were still missing.
-pub(super) fn recover(
-    keyspaces: &Keyspaces,
-    expected: &Expected<'_>,
-    rows_max: usize,
-    dir: &Path,
-) -> Result<Recovered, OpenError> {
+/// Checks that the records are complete, and reads those whose rows are still missing: as many as the write-behind was
+/// allowed to lag.
+pub(super) fn recover(keyspaces: &Keyspaces, expected: &Expected<'_>, dir: &Path) -> Result<Recovered, OpenError> {
     let failed = |error: RowError| match error {
         RowError::Engine(source) => OpenError::Engine { dir: dir.to_owned(), source },
         RowError::Damaged(detail) => OpenError::Damaged { dir: dir.to_owned(), detail },
@@ -59,8 +63,9 @@ pub(super) fn recover(
             torn: expected.torn.map(Path::to_owned),
         });
     }
-    replay(keyspaces, rows_upto, newest, rows_max).map_err(failed)?;
-    Ok(Recovered { number: newest, removed_upto })
+    let records = (rows_upto + 1..=newest).map(|number| record(keyspaces, number));
+    let records = records.collect::<Result<_, _>>().map_err(failed)?;
+    Ok(Recovered { removed_upto, rows_upto, records })
 }
 
 /// Notes this version's format in a new store, durably.
@@ -86,28 +91,10 @@ fn present(keyspaces: &Keyspaces) -> Result<Vec<u64>, RowError> {
     keyspaces.records.iter().map(|record| number(&record.key()?)).collect()
 }
 
-/// Writes records `after+1..=newest` as rows, durably.
-fn replay(keyspaces: &Keyspaces, after: u64, newest: u64, rows_max: usize) -> Result<(), RowError> {
-    let mut round = Vec::new();
-    let mut rows = 0;
-    for number in after + 1..=newest {
-        let value = keyspaces.records.get(keys::record(number))?;
-        let record = value.map(|value| Record::decode(&value)).transpose()?;
-        let Some(record) = record.filter(|record| record.number == number) else {
-            return Err(RowError::Damaged(format!("record {number} is not under its key")));
-        };
-        rows += record.rows();
-        round.push(Arc::new(record));
-        if rows >= rows_max || number == newest {
-            // Removing records is left to the write-behind.
-            #[allow(clippy::reversed_empty_ranges)]
-            Round::new(&round).batch(keyspaces, 1..=0, true)?.commit()?;
-            round.clear();
-            rows = 0;
-        }
-    }
-    if newest > after {
-        tracing::info!(records = newest - after, "wrote the rows that were missing");
-    }
-    Ok(keyspaces.persist()?)
+fn record(keyspaces: &Keyspaces, number: u64) -> Result<Record, RowError> {
+    let value = keyspaces.records.get(keys::record(number))?;
+    let record = value.map(|value| Record::decode(&value)).transpose()?;
+    record
+        .filter(|record| record.number == number)
+        .ok_or_else(|| RowError::Damaged(format!("record {number} is not under its key")))
 }

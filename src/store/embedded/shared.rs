@@ -9,8 +9,10 @@ use super::{
     options::EmbeddedOptions,
     overlay::Overlay,
     record::Record,
+    recovery::Recovered,
     round::Round,
     sync::{Fatal, lock, wait_for},
+    watchdog::{Watchdog, Writer},
 };
 use crate::store::StoreError;
 use std::{
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     pub(super) guard: Guard,
     pub(super) disk: DiskSpace,
     pub(super) fatal: Arc<Fatal>,
+    pub(super) watchdog: Watchdog,
     behind: Mutex<Behind>,
     /// There is something for the write-behind to do.
     filled: Condvar,
@@ -43,6 +46,8 @@ pub(super) struct Shared {
     rows_upto: AtomicU64,
     /// The newest record whose rows are certainly durable.
     rows_durable_upto: AtomicU64,
+    /// Records up to here were found when the store was opened: a crash may have left some of their rows.
+    replay_upto: u64,
     bytes_max: usize,
     rows_max: usize,
     delay: Duration,
@@ -70,23 +75,30 @@ impl Shared {
     pub(super) fn new(
         keyspaces: Keyspaces,
         guard: Guard,
-        rows_upto: u64,
+        recovered: Recovered,
         acked: Arc<Acked>,
         fatal: Arc<Fatal>,
         options: &EmbeddedOptions,
     ) -> Self {
+        let (rows_upto, replay_upto) = (recovered.rows_upto, recovered.newest());
+        let mut behind = Behind::default();
+        for record in recovered.records {
+            behind.overlay.publish(Arc::new(record), Instant::now());
+        }
         Self {
             keyspaces,
             acked,
             guard,
             disk: DiskSpace::new(options),
             fatal,
-            behind: Mutex::default(),
+            watchdog: Watchdog::new(options.stall_max),
+            behind: Mutex::new(behind),
             filled: Condvar::new(),
             drained: Condvar::new(),
             round: RwLock::new(()),
             rows_upto: AtomicU64::new(rows_upto),
             rows_durable_upto: AtomicU64::new(rows_upto),
+            replay_upto,
             bytes_max: options.behind_bytes_max,
             rows_max: options.behind_rows_max,
             delay: options.behind_delay,
@@ -197,9 +209,10 @@ impl Shared {
         removable: std::ops::RangeInclusive<u64>,
     ) -> Result<(), super::error::RowError> {
         let round = Round::new(records);
-        let batch = round.batch(&self.keyspaces, removable, false)?;
+        let replay = records.first().is_some_and(|oldest| oldest.number <= self.replay_upto);
+        let batch = round.batch(&self.keyspaces, removable, replay)?;
         let only_round = self.round.write().unwrap_or_else(PoisonError::into_inner);
-        batch.commit()?;
+        self.watchdog.watch(Writer::Behind, || batch.commit())?;
         let mut behind = lock(&self.behind);
         behind.overlay.forget(records);
         metrics::gauge!(BEHIND_BYTES).set(behind.overlay.bytes() as f64);

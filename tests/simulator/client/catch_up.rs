@@ -121,7 +121,7 @@ impl Client {
             if view.last().max(view.target) > held {
                 self.walk.again = true;
             } else {
-                view.left = true;
+                view.leave(held);
             }
         }
         if response.more {
@@ -154,8 +154,7 @@ impl Client {
                 assert!(!stuck, "{conversation:?}: an empty page, of {} and {next} wanted", page.last_seq);
             }
             Body::Error(error) if error.code() == ErrorCode::NotAMember => {
-                view.left = true;
-                view.target = view.last();
+                view.leave(view.last());
             }
             Body::Error(error) => {
                 assert!(error.retry_after_ms > 0, "a page was refused: {error:?}");

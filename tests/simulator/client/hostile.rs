@@ -38,9 +38,8 @@ impl Client {
                 let position =
                     |id: &ConversationId| v1::ConversationPosition { conversation_id: id.to_bytes(), seq: u64::MAX };
                 let positions = self.views.keys().map(position).collect();
-                self.ask(now_ms, whatever, Stream::Session, Request::Ack(v1::AckRequest { positions }));
-                // Never answered.
-                self.asked.remove(&(self.next_request - 1));
+                let body = Some(Request::Ack(v1::AckRequest { positions }));
+                self.out.push((Stream::Session, codec::frame(&v1::ClientFrame { request_id: 0, body })));
             }
             6 => {
                 // Somebody else's conversation, read and written.

@@ -15,6 +15,8 @@ pub struct View {
     pub read: u64,
     /// The user is no member any more.
     pub left: bool,
+    /// By this entry. The answer to a request to leave may outrun pushes of what came before it.
+    left_at: u64,
     /// A page is on its way, or is asked for again at this time.
     pub filling: bool,
     pub not_before_ms: u64,
@@ -45,7 +47,7 @@ impl View {
 
     /// Takes an entry that came by itself, or leaves it for a page to fetch when there is a gap before it.
     pub fn on_entry(&mut self, me: UserId, conversation: ConversationId, entry: v1::Entry) {
-        if entry.seq > self.last() {
+        if entry.seq > self.last().max(self.left_at) {
             self.left = false;
         }
         self.target = self.target.max(entry.seq);
@@ -61,6 +63,13 @@ impl View {
         }
     }
 
+    /// The membership ended, with this entry or before it.
+    pub fn leave(&mut self, seq: u64) {
+        self.left = true;
+        self.left_at = self.left_at.max(seq);
+        self.target = self.last();
+    }
+
     pub fn append(&mut self, me: UserId, entry: v1::Entry) {
         let mine = |ids: &[u64]| ids.contains(&me.as_u64());
         let by_me = entry.sender_id == me.as_u64();
@@ -73,7 +82,7 @@ impl View {
                 self.left = false;
                 self.read = self.read.max(entry.seq);
             }
-            Some(Content::MemberRemoved(removed)) if removed.member_id == me.as_u64() => self.left = true,
+            Some(Content::MemberRemoved(removed)) if removed.member_id == me.as_u64() => self.leave(entry.seq),
             _ => {}
         }
         self.target = self.target.max(entry.seq);

@@ -233,7 +233,7 @@ impl Client {
         if leaves {
             // Unless a push has already told of a later membership.
             if view.last().max(view.target) <= seq {
-                (view.left, view.target) = (true, view.last());
+                view.leave(seq);
             }
         } else if !view.left {
             view.target = view.target.max(seq);

@@ -1,0 +1,167 @@
+//! The rules of chat, one sentence a test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod members;
+mod reading;
+mod recovery;
+mod sending;
+
+use super::*;
+use bytes::Bytes;
+use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId, v1, v1::ErrorCode};
+
+const NOW_MS: u64 = 1_700_000_000_000;
+
+const ALICE: u64 = 1;
+const BOB: u64 = 2;
+const CAROL: u64 = 3;
+
+/// Names one request, as `R` does for the router.
+type Ticket = u32;
+
+/// A conversation with a log kept by hand: what is committed goes to `log` when the test says that it is durable.
+struct Talk {
+    conversation: Conversation<Ticket>,
+    limits: ConversationLimits,
+    now_ms: u64,
+    next_ticket: Ticket,
+    /// What the store has not answered.
+    commits: std::collections::VecDeque<Change>,
+    log: Vec<LogEntry>,
+    replies: Vec<(Ticket, Reply)>,
+    /// Every fan-out: seq, recipients, and the session that is left out.
+    pushed: Vec<(u64, Vec<u64>, Option<Ticket>)>,
+    read_pushed: Vec<(u64, u64)>,
+    /// Whose read position nobody knows.
+    read_unknown: Vec<u64>,
+}
+
+impl Talk {
+    fn direct() -> Self {
+        Self::with_window(ConversationId::direct(user(ALICE), user(BOB)), 128)
+    }
+
+    fn with_window(id: ConversationId, dedupe_entries: usize) -> Self {
+        let limits = ConversationLimits { dedupe_entries, group_members_max: 4 };
+        Self {
+            conversation: Conversation::new(id, limits),
+            limits,
+            now_ms: NOW_MS,
+            next_ticket: 1,
+            commits: Default::default(),
+            log: Vec::new(),
+            replies: Vec::new(),
+            pushed: Vec::new(),
+            read_pushed: Vec::new(),
+            read_unknown: Vec::new(),
+        }
+    }
+
+    /// A group of Alice, who owns it, and others.
+    fn group(others: &[u64]) -> Self {
+        let mut talk = Self::with_window(ConversationId::group([1; 16]), 128);
+        let members = others.iter().map(|raw| user(*raw)).collect();
+        talk.ask(ALICE, Action::CreateGroup { client_msg_id: msg(1_000), title: "crew".into(), members });
+        talk.commit();
+        talk
+    }
+
+    /// Asks, and expects that the store need not be asked first.
+    fn ask(&mut self, who: u64, action: Action) -> Ticket {
+        self.try_ask(who, action).expect("the window knows")
+    }
+
+    fn try_ask(&mut self, who: u64, action: Action) -> Result<Ticket, Question> {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let input = Input { reply_to: ticket, user: user(who), action };
+        let mut effects = Vec::new();
+        self.conversation.handle(self.now_ms, &input, &mut effects)?;
+        self.carry_out(effects);
+        Ok(ticket)
+    }
+
+    fn send(&mut self, who: u64, id: u8) -> Ticket {
+        self.ask(who, message(id, true, None))
+    }
+
+    /// The oldest change is durable.
+    fn commit(&mut self) {
+        let change = self.commits.pop_front().expect("a change is on its way");
+        self.log.extend(change.entries);
+        let mut effects = Vec::new();
+        self.conversation.on_committed(None, &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// The oldest change failed.
+    fn fail(&mut self) {
+        self.commits.pop_front().expect("a change is on its way");
+        let refusal = Refusal::retry(ErrorCode::StoreUnavailable, "a test", 10);
+        let mut effects = Vec::new();
+        self.conversation.on_committed(Some(&refusal), &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect<Ticket>>) {
+        for effect in effects {
+            match effect {
+                Effect::Commit(change) => self.commits.push_back(change),
+                Effect::Reply(ticket, reply) => self.replies.push((ticket, reply)),
+                Effect::FanOut { entry, to, except } => {
+                    let to = to.iter().map(|user| user.as_u64()).collect();
+                    self.pushed.push((entry.seq.as_u64(), to, except));
+                }
+                Effect::ReadMoved { user, position, .. } => {
+                    self.read_pushed.push((user.as_u64(), position.seq.as_u64()));
+                }
+                Effect::ReadUnknown { user } => self.read_unknown.push(user.as_u64()),
+            }
+        }
+    }
+
+    /// The answer to a request; `None` while there is none.
+    fn reply(&self, ticket: Ticket) -> Option<&Reply> {
+        let mut replies = self.replies.iter().filter(|(other, _)| *other == ticket).map(|(_, reply)| reply);
+        let reply = replies.next();
+        assert!(replies.next().is_none(), "request {ticket} was answered twice");
+        reply
+    }
+
+    fn seq_of(&self, ticket: Ticket) -> Option<u64> {
+        match self.reply(ticket)? {
+            Reply::Accepted(accepted) => Some(accepted.position.seq.as_u64()),
+            other => panic!("request {ticket} was answered with {other:?}"),
+        }
+    }
+
+    fn refusal_of(&self, ticket: Ticket) -> Option<ErrorCode> {
+        match self.reply(ticket)? {
+            Reply::Refused(refusal) => Some(refusal.code),
+            other => panic!("request {ticket} was answered with {other:?}"),
+        }
+    }
+
+    fn unread(&self, who: u64) -> u64 {
+        let member = self.conversation.members[&user(who)];
+        member.unread(self.conversation.durable().ordinal)
+    }
+}
+
+fn user(raw: u64) -> UserId {
+    UserId::new(raw).unwrap()
+}
+
+fn msg(raw: u128) -> ClientMsgId {
+    ClientMsgId(raw.to_be_bytes())
+}
+
+fn message(id: u8, first_attempt: bool, after: Option<u8>) -> Action {
+    Action::Send(NewMessage {
+        client_msg_id: msg(id.into()),
+        content: MessageBody { body: Bytes::from(format!("message {id}")), content_type: String::new() },
+        first_attempt,
+        after: after.map(|after| msg(after.into())),
+    })
+}
