@@ -68,6 +68,12 @@ pub fn send_error(error: &SendError) -> String {
     }
 }
 
+/// Why a connection was lost, without the code and its number where the client put them before the words.
+pub fn reason(text: &str) -> String {
+    let words = text.strip_prefix("ERROR_CODE_").and_then(|rest| rest.split_once("): ")).map(|(_, words)| words);
+    sanitize::line(words.unwrap_or(text))
+}
+
 /// The code without what all codes have in common: `NOT_A_MEMBER`.
 pub fn code_name(code: ErrorCode) -> String {
     code.as_str_name().trim_start_matches("ERROR_CODE_").to_owned()
@@ -117,5 +123,7 @@ mod tests {
         assert_eq!(said(ErrorCode::NotAMember, "x"), "you are not in this conversation");
         assert_eq!(said(ErrorCode::StoreFull, "no\nroom"), "no room (STORE_FULL)");
         assert_eq!(said(ErrorCode::Internal, ""), "INTERNAL");
+        assert_eq!(reason("ERROR_CODE_SHUTTING_DOWN (403): the server is stopping"), "the server is stopping");
+        assert_eq!(reason("timed\tout"), "timed out");
     }
 }

@@ -154,13 +154,13 @@ impl Model {
             ConnectionState::Connecting => Link::Connecting,
             ConnectionState::Connected => Link::CatchingUp,
             ConnectionState::Reconnecting { retry_in, reason, .. } => {
-                Link::Reconnecting { at: now.instant + retry_in, reason: sanitize::line(&reason) }
+                Link::Reconnecting { at: now.instant + retry_in, reason: wording::reason(&reason) }
             }
             ConnectionState::Closed { code, reason } => {
                 let reason = match (code, reason.is_empty()) {
                     (Some(code), true) => wording::code_name(code),
-                    (Some(code), false) => format!("{} ({})", sanitize::line(&reason), wording::code_name(code)),
-                    (None, _) => sanitize::line(&reason),
+                    (Some(code), false) => format!("{} ({})", wording::reason(&reason), wording::code_name(code)),
+                    (None, _) => wording::reason(&reason),
                 };
                 Link::Closed { reason }
             }
