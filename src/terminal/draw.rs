@@ -168,9 +168,10 @@ fn draw_messages(frame: &mut Frame<'_>, model: &Model, conversation: &Conversati
     let flow = Flow::new(model, conversation, width);
     let visible = flow.visible(conversation.anchor, height);
     let shows_end = visible.shows_end && conversation.timeline.reaches_end();
+    let is_empty = visible.lines.is_empty();
     let hint = match (shows_end, model.unread_elsewhere()) {
-        (false, _) => "↓ newer below (Esc)".to_owned(),
-        (true, unread) if frame.area().width < TWO_PANES_FROM && unread > 0 => format!("{unread} unread elsewhere"),
+        (false, _) if !is_empty => "↓ newer below (Esc)".to_owned(),
+        (_, unread) if frame.area().width < TWO_PANES_FROM && unread > 0 => format!("{unread} unread elsewhere"),
         _ => String::new(),
     };
     let name = conversation.name(model.session.me, &model.people);
@@ -269,12 +270,15 @@ fn draw_input(frame: &mut Frame<'_>, model: &Model, area: Rect) {
 
 fn draw_bottom(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let width = usize::from(area.width);
-    let line = match &model.notice {
-        Some(notice) => {
+    let line = match (&model.notice, model.awaited()) {
+        (Some(notice), _) => {
             let style = if notice.is_error { theme::ERROR } else { Style::new() };
             Line::styled(fit(&notice.text, width), style)
         }
-        None => {
+        (None, Some(awaited)) => {
+            Line::styled(fit(&format!("waiting for {awaited}… Esc gives it up"), width), theme::WAITING)
+        }
+        (None, None) => {
             let hints = ["↑↓ conversations", "PgUp PgDn scroll", "Tab unread", "/help", "Ctrl-C quit"];
             let mut text = String::new();
             for hint in hints {

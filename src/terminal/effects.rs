@@ -116,7 +116,12 @@ pub enum Reply {
     /// Of [`Effect::Describe`].
     Described(Result<Vec<ConversationSummary>, RequestError>),
     /// Of [`Effect::Open`].
-    Opened(Result<(ConversationId, UserProfile), RequestError>),
+    Opened {
+        /// As asked.
+        name: String,
+        /// The conversation and its other user.
+        result: Result<(ConversationId, UserProfile), RequestError>,
+    },
     /// Of [`Effect::CreateGroup`].
     Created {
         /// What it is called.

@@ -78,7 +78,11 @@ impl Desk {
     /// Opens the direct conversation with a user, as `/to` does.
     pub fn open(&mut self, id: u64, name: &str) -> ConversationId {
         let conversation = direct(id);
-        self.reply(Reply::Opened(Ok((conversation, profile(id, name)))));
+        self.enter(&format!("/to {name}"));
+        if self.effects.last() == Some(&Effect::Open(name.into())) {
+            self.effects.pop();
+            self.reply(Reply::Opened { name: name.into(), result: Ok((conversation, profile(id, name))) });
+        }
         conversation
     }
 

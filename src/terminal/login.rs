@@ -13,6 +13,7 @@ use std::{
     env, fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use thiserror::Error;
 
@@ -143,6 +144,8 @@ impl Login<'_> {
             device_name: device_name(),
             client_name: concat!("godwit-chat/", env!("CARGO_PKG_VERSION")).into(),
             user_id: self.user_id,
+            keep_alive: Some(KEEP_ALIVE),
+            idle_timeout: IDLE_TIMEOUT,
             ..ClientConfig::new(&self.arguments.server, self.trust.clone(), credentials)
         };
         // The future holds a handshake and a login, too much for the stack of whoever calls.
@@ -229,6 +232,11 @@ fn trust(arguments: &ChatArguments) -> Result<(Trust, String), LoginError> {
     }
     Ok((Trust::fingerprint_from_hex(read(&path)?.trim()).map_err(invalid(&name))?, name))
 }
+
+/// Somebody is watching: a server that is gone is noticed within [`IDLE_TIMEOUT`], for a packet every few seconds. A phone
+/// would choose longer ones.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a server leaves the fingerprint of its certificate, below its data directory.
 const FINGERPRINT_FILE: &str = "tls/fingerprint";

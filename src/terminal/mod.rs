@@ -80,7 +80,7 @@ pub struct ChatArguments {
     pub display_name: Option<String>,
 
     /// The invitation, where the server registers by invitation
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", env = "GODWIT_INVITATION", hide_env_values = true)]
     pub invitation: Option<String>,
 
     /// Where to keep the session [default: $XDG_STATE_HOME/godwit or ~/.local/state/godwit]
@@ -108,8 +108,8 @@ pub enum ChatError {
     /// There is no terminal to draw on.
     #[error("the input and the output must be a terminal; --plain reads and writes lines")]
     NoTerminal,
-    /// Line mode: something could not be sent or done; the output says what. Exit with status 1, without a message.
-    #[error("not everything could be done")]
+    /// Line mode: something could not be sent or done; the output says what.
+    #[error("not everything could be done; the lines `failed` and `error` say what")]
     Incomplete,
 }
 

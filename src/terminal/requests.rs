@@ -10,6 +10,9 @@ pub enum ActionError {
     /// Some of the names that were given are nobody's. Nothing was done.
     #[error("nobody is called {0}")]
     Nobody(String),
+    /// A direct conversation has no members to change.
+    #[error("this is no group")]
+    NoGroup,
     /// The server refused, or the client is closed.
     #[error("{}", wording::request_error(.0))]
     Request(#[from] RequestError),
@@ -20,6 +23,7 @@ impl ActionError {
     pub fn code(&self) -> String {
         match self {
             Self::Nobody(_) => wording::code_name(ErrorCode::UserNotFound),
+            Self::NoGroup => "NO_GROUP".to_owned(),
             Self::Request(error) => request_code(error),
         }
     }

@@ -46,6 +46,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         ErrorCode::Forbidden => "only the owner of the group may do that".to_owned(),
         ErrorCode::MessageTooLarge | ErrorCode::FrameTooLarge => "the message is too long".to_owned(),
         ErrorCode::GroupFull => "the group is full".to_owned(),
+        ErrorCode::UserNotFound if !refusal.message.is_empty() => sanitize::line(&refusal.message),
         code if refusal.message.is_empty() => code_name(code),
         code => format!("{} ({})", sanitize::line(&refusal.message), code_name(code)),
     }

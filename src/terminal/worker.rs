@@ -110,7 +110,10 @@ async fn request(client: &Client, effect: Effect) -> Reply {
             Reply::People { asked, result }
         }
         Effect::Describe => Reply::Described(client.conversations(0, None).await.map(|page| page.conversations)),
-        Effect::Open(name) => Reply::Opened(client.open_direct(&name).await),
+        Effect::Open(name) => {
+            let result = client.open_direct(&name).await;
+            Reply::Opened { name, result }
+        }
         Effect::CreateGroup { title, names } => {
             let result = requests::create_group(client, &title, &names).await;
             Reply::Created { title, result }

@@ -1,13 +1,14 @@
 //! What the user does.
 
-use super::{Model, Now, Overlay, PENDING_MAX};
+use super::{Awaited, Model, Now, Overlay, PENDING_MAX};
 use crate::terminal::{
     commands::{self, Command, Line, Target},
-    conversation::{Anchor, Outgoing, OutgoingState},
+    conversation::{Anchor, Conversation, Outgoing, OutgoingState},
     effects::{Effect, MemberChange},
     flow::Flow,
     sanitize,
 };
+use godwit_client::ConversationId;
 
 /// What a key means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +85,7 @@ impl Model {
             Action::Move(rows) => self.move_selection(rows),
             Action::NextUnread => self.select_unread(now),
             Action::Page { up } => self.scroll(up),
+            Action::Escape if self.awaited.take().is_some() => self.notice = None,
             Action::ScrollToEnd | Action::Escape => self.scroll_to_end(),
             Action::Help => self.overlay = (!covered).then_some(Overlay::Help),
             Action::Quit => self.quit(now),
@@ -122,6 +124,9 @@ impl Model {
     }
 
     fn write(&mut self, text: String, now: Now) {
+        if let Some(awaited) = self.awaited() {
+            return self.fail(&format!("not sent: still waiting for {awaited}; Esc gives it up"), now);
+        }
         let limit = self.session.message_bytes_max;
         if text.len() > limit {
             return self.fail(&format!("the message has {} bytes; the server takes {limit}", text.len()), now);
@@ -152,7 +157,10 @@ impl Model {
     fn command(&mut self, command: Command, now: Now) {
         match command {
             Command::To(target) => self.go_to(target, now),
-            Command::Group { title, names } => self.effects.push(Effect::CreateGroup { title, names }),
+            Command::Group { title, names } => {
+                self.awaited = Some(Awaited::Group(title.clone()));
+                self.effects.push(Effect::CreateGroup { title, names });
+            }
             Command::Add(names) => self.change_members(MemberChange::Add(names), now),
             Command::Remove(names) => self.change_members(MemberChange::Remove(names), now),
             Command::Leave => self.change_members(MemberChange::Leave, now),
@@ -184,7 +192,13 @@ impl Model {
 
     fn go_to(&mut self, target: Target, now: Now) {
         let found = match target {
-            Target::User(name) => return self.effects.push(Effect::Open(name)),
+            Target::User(name) => match self.known_direct(&name) {
+                Some(id) => Some(id),
+                None => {
+                    self.awaited = Some(Awaited::User(name.clone()));
+                    return self.effects.push(Effect::Open(name));
+                }
+            },
             Target::Id(id) => self.conversations.contains_key(&id).then_some(id),
             Target::Title(title) => {
                 let title = sanitize::line(&title).to_lowercase();
@@ -196,6 +210,17 @@ impl Model {
             Some(id) => self.select(id),
             None => self.fail("you are in no such conversation", now),
         }
+    }
+
+    /// The conversation with somebody of exactly this name, which needs no server. Others may still be found by it: the
+    /// server compares more forgivingly.
+    fn known_direct(&self, name: &str) -> Option<ConversationId> {
+        let name = name.to_lowercase();
+        let is_peer = |one: &&Conversation| {
+            let peer = one.id.peer_of(self.session.me);
+            peer.is_some_and(|peer| self.people.name(peer.as_u64()).to_lowercase() == name)
+        };
+        self.list().find(is_peer).map(|one| one.id)
     }
 
     fn change_members(&mut self, change: MemberChange, now: Now) {
@@ -218,7 +243,7 @@ impl Model {
     }
 
     fn select_unread(&mut self, now: Now) {
-        let unread = |one: &&super::Conversation| one.unread_count() != Some(0) && Some(one.id) != self.selected;
+        let unread = |one: &&Conversation| one.unread_count() != Some(0) && Some(one.id) != self.selected;
         let next = self.list().find(unread).map(|one| one.id);
         match next {
             Some(id) => self.select(id),

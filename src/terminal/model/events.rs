@@ -1,6 +1,6 @@
 //! What the client reports.
 
-use super::{Link, Model, Now, Overlay, READ_RETRY};
+use super::{Awaited, Link, Model, Now, Overlay, READ_RETRY};
 use crate::terminal::{
     conversation::{Anchor, OutgoingState},
     effects::{Effect, Reply},
@@ -98,8 +98,12 @@ impl Model {
                     Err(error) => self.fail(&wording::request_error(&error), now),
                 }
             }
-            Reply::Opened(Ok((conversation, profile))) => {
+            Reply::Opened { name, result: Ok((conversation, profile)) } => {
                 self.people.learn(&profile);
+                // The user gave up waiting, or asked for another one meanwhile.
+                if self.awaited != Some(Awaited::User(name)) {
+                    return;
+                }
                 self.update(conversation, |one| {
                     if one.timeline.last_seq() == Seq::ZERO {
                         // Nothing was said yet. It stands on top of the list until something is.
@@ -109,16 +113,25 @@ impl Model {
                 });
                 self.select(conversation);
             }
-            Reply::Opened(Err(error)) => self.fail(&wording::request_error(&error), now),
+            Reply::Opened { name, result: Err(error) } => {
+                self.give_up(&Awaited::User(name));
+                self.fail(&wording::request_error(&error), now);
+            }
             Reply::Created { title, result } => match result {
                 Ok(group) => {
+                    let is_awaited = self.awaited == Some(Awaited::Group(title.clone()));
                     self.update(group, |one| {
                         one.title.get_or_insert(sanitize::line(&title));
                         one.active_ms = one.active_ms.max(now.unix_ms);
                     });
-                    self.select(group);
+                    if is_awaited {
+                        self.select(group);
+                    }
                 }
-                Err(error) => self.fail(&error.to_string(), now),
+                Err(error) => {
+                    self.give_up(&Awaited::Group(title));
+                    self.fail(&error.to_string(), now);
+                }
             },
             Reply::Members { group, result } => match result {
                 Ok(members) => {
@@ -182,7 +195,19 @@ impl Model {
             Effect::MarkRead { .. } => self.is_marking_read = false,
             Effect::FindPeople(asked) => self.people.forget_asked(asked),
             Effect::Describe => self.is_describing = false,
-            _ => self.fail("too many requests wait for the server; try again", now),
+            Effect::Open(_) | Effect::CreateGroup { .. } => self.awaited = None,
+            _ => {}
+        }
+        let asked_by_user =
+            !matches!(effect, Effect::Load { .. } | Effect::MarkRead { .. } | Effect::FindPeople(_) | Effect::Describe);
+        if asked_by_user {
+            self.fail("too many requests wait for the server; try again", now);
+        }
+    }
+
+    fn give_up(&mut self, awaited: &Awaited) {
+        if self.awaited.as_ref() == Some(awaited) {
+            self.awaited = None;
         }
     }
 

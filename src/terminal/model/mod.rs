@@ -13,6 +13,7 @@ use super::{
     input_line::InputLine,
     local_time::Stamp,
     people::People,
+    sanitize,
 };
 use godwit_client::{ClientMsgId, ConversationId, UserId, v1::Direction};
 use std::{
@@ -113,6 +114,15 @@ pub enum Overlay {
     },
 }
 
+/// A conversation that a command asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Awaited {
+    /// The direct conversation with this user.
+    User(String),
+    /// A group with this title, which is being made.
+    Group(String),
+}
+
 /// What the last drawing showed; the model scrolls and reads by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drawn {
@@ -156,6 +166,9 @@ pub struct Model {
     /// A read position that is on its way to the server.
     is_marking_read: bool,
     is_describing: bool,
+    /// The user asked for a conversation that is still being looked for. Until it is there, or given up, nothing is sent: it
+    /// would go to the conversation before.
+    awaited: Option<Awaited>,
     /// The user was told what quitting gives up.
     quit_was_confirmed: bool,
     messages_written: u32,
@@ -183,6 +196,7 @@ impl Model {
             read_at: None,
             is_marking_read: false,
             is_describing: false,
+            awaited: None,
             quit_was_confirmed: false,
             messages_written: 0,
             effects: Vec::new(),
@@ -208,6 +222,14 @@ impl Model {
     /// The conversation whose messages are shown.
     pub fn selected(&self) -> Option<&Conversation> {
         self.conversations.get(&self.selected?)
+    }
+
+    /// What the user asked for and the server has not answered.
+    pub fn awaited(&self) -> Option<String> {
+        self.awaited.as_ref().map(|awaited| match awaited {
+            Awaited::User(name) => sanitize::line(name),
+            Awaited::Group(title) => format!("#{}", sanitize::line(title)),
+        })
     }
 
     /// Unread messages in conversations that are not shown.
@@ -345,16 +367,15 @@ impl Model {
         if self.selected == Some(id) {
             return;
         }
-        let draft = std::mem::take(&mut self.input);
-        match self.selected.and_then(|id| self.conversations.get_mut(&id)) {
-            Some(before) => {
-                before.draft = draft;
-                before.new_after = None;
+        // Typed before the conversation was there, and so for this one.
+        let is_for_this = self.awaited.take().is_some() || self.selected.is_none();
+        let has_typed = is_for_this && !self.input.is_empty();
+        if let Some(before) = self.selected.and_then(|id| self.conversations.get_mut(&id)) {
+            before.new_after = None;
+            if !has_typed {
+                before.draft = std::mem::take(&mut self.input);
             }
-            // Typed before any conversation was there.
-            None => self.input = draft,
         }
-        let has_typed = !self.input.is_empty();
         let conversation = self.conversation(id);
         conversation.timeline.open();
         conversation.anchor = Anchor::End;

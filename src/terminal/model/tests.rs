@@ -3,7 +3,7 @@
 use super::{Action, Link, OPEN_MAX, Overlay, PENDING_MAX, READ_DELAY};
 use crate::terminal::{
     effects::{Effect, MemberChange, Reply},
-    fixture::{ALICE, BOB, Desk, XIAOMING, created, direct, entry, group, message, summary},
+    fixture::{ALICE, BOB, Desk, XIAOMING, created, direct, entry, group, message, profile, summary},
 };
 use godwit_client::{
     Event, Refusal, RequestError, SendError, Sent, Seq,
@@ -168,15 +168,56 @@ fn without_a_conversation_a_message_is_kept_and_the_user_is_told_what_to_do() {
 }
 
 #[test]
-fn a_draft_stays_with_its_conversation() {
+fn a_message_never_goes_to_the_conversation_before_the_one_asked_for() {
     let mut desk = Desk::connected();
     desk.open(BOB, "bob");
+    desk.enter("/to carol");
+    desk.effects.clear();
+    desk.enter("dear carol");
+    assert!(desk.effects.is_empty() && desk.model.notice.as_ref().unwrap().text.contains("waiting for carol"));
+    let result = Ok((direct(7), profile(7, "carol")));
+    desk.reply(Reply::Opened { name: "carol".into(), result });
+    desk.act(Action::Enter);
+    let Some(Effect::Send { conversation, body, .. }) = desk.effects.pop() else { panic!("not sent") };
+    assert_eq!((conversation, body.as_str()), (direct(7), "dear carol"));
+}
+
+#[test]
+fn a_conversation_that_is_no_longer_waited_for_does_not_come_up() {
+    let mut desk = Desk::connected();
+    let bob = desk.open(BOB, "bob");
+    desk.enter("/to carol");
+    desk.act(Action::Escape);
+    desk.enter("hi bob");
+    let result = Ok((direct(7), profile(7, "carol")));
+    desk.reply(Reply::Opened { name: "carol".into(), result });
+    assert_eq!(desk.model.selected().unwrap().id, bob);
+    assert!(desk.effects.iter().any(|effect| matches!(effect, Effect::Send { .. })));
+}
+
+#[test]
+fn somebody_one_talks_to_already_is_found_without_the_server() {
+    let mut desk = Desk::connected();
+    desk.event(summary(direct(BOB), "", message(1, BOB, "a"), 0));
+    desk.enter("/to BOB");
+    assert_eq!(desk.model.selected().unwrap().id, direct(BOB));
+    assert!(!desk.effects.iter().any(|effect| matches!(effect, Effect::Open(_))));
+}
+
+#[test]
+fn a_draft_stays_with_its_conversation() {
+    let mut desk = Desk::connected();
+    desk.event(summary(direct(BOB), "", message(2, BOB, "a"), 0));
+    desk.event(summary(direct(XIAOMING), "", message(1, XIAOMING, "b"), 0));
+    desk.act(Action::Move(1));
     desk.act(Action::Insert("for bob".into()));
-    desk.open(XIAOMING, "小明");
+    desk.act(Action::Move(1));
     assert_eq!(desk.model.input.text(), "");
     desk.act(Action::Insert("for 小明".into()));
-    desk.open(BOB, "bob");
+    desk.act(Action::Move(-1));
     assert_eq!(desk.model.input.text(), "for bob");
+    desk.act(Action::Move(1));
+    assert_eq!(desk.model.input.text(), "for 小明");
 }
 
 #[test]
@@ -296,7 +337,7 @@ fn scrolling_back_fetches_older_pages_down_to_the_first_entry() {
 fn only_the_conversations_looked_at_last_are_held_in_memory() {
     let mut desk = Desk::connected();
     for peer in 10..=10 + OPEN_MAX as u64 {
-        let conversation = desk.open(peer, "x");
+        let conversation = desk.open(peer, &format!("x{peer}"));
         desk.says(conversation, 1, peer, "hi");
     }
     let held = |desk: &Desk| desk.model.list().filter(|one| one.timeline.items().next().is_some()).count();
@@ -342,7 +383,8 @@ fn an_answer_that_comes_after_leaving_changes_nothing() {
 #[test]
 fn a_notice_goes_away_by_itself() {
     let mut desk = Desk::connected();
-    desk.reply(Reply::Opened(Err(RequestError::Refused(refused(ErrorCode::UserNotFound)))));
+    let result = Err(RequestError::Refused(refused(ErrorCode::UserNotFound)));
+    desk.reply(Reply::Opened { name: "nobody".into(), result });
     assert!(desk.model.notice.is_some());
     let at = desk.model.next_tick(desk.now).unwrap();
     desk.pass(at - desk.now.instant);

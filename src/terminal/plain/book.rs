@@ -65,6 +65,11 @@ impl Book {
         self.known(id).title.get_or_insert_with(|| title.to_owned());
     }
 
+    /// The user chose it; whoever reads the output knows about it from now on.
+    pub fn add(&mut self, id: ConversationId) {
+        self.known(id);
+    }
+
     /// The server's view.
     pub fn on_summary(&mut self, id: ConversationId, summary: &ConversationSummary) {
         let known = self.known(id);

@@ -42,7 +42,7 @@ use super::{
 };
 use book::Book;
 use godwit_client::{
-    Client, ClientMsgId, ConversationId, Event, Events, Logout, SendError, SendOptions, UserId,
+    Client, ClientMsgId, ConversationId, ConversationKind, Event, Events, Logout, SendError, SendOptions, UserId,
     v1::{self, Role},
 };
 use lines::field;
@@ -84,7 +84,10 @@ pub async fn run(client: &Client, events: Events, follow: bool) -> Result<Ending
             read = &mut reading => {
                 ending = read;
                 if follow && ending == Ending::Left {
-                    printing.await;
+                    tokio::select! {
+                        () = &mut printing => plain.has_failed.set(true),
+                        () = plain.output.closed() => {}
+                    }
                 }
             }
             () = &mut printing => {
@@ -255,12 +258,16 @@ impl Plain<'_> {
     }
 
     async fn choose(&self, conversation: ConversationId) {
+        self.book.borrow_mut().add(conversation);
         self.current.set(Some(conversation));
         self.output.print(lines::opened(&self.name(conversation), conversation)).await;
     }
 
     async fn change_members(&self, change: MemberChange) -> Option<Result<Answer, ActionError>> {
         let group = self.current.get()?;
+        if group.kind() != ConversationKind::Group {
+            return Some(Err(ActionError::NoGroup));
+        }
         Some(requests::change_members(self.client, group, &change).await.map(|()| Answer::Done))
     }
 
@@ -300,11 +307,6 @@ impl Plain<'_> {
     async fn print_events(&self, mut events: Events) {
         while let Some(event) = events.next().await {
             self.on_event(event).await;
-            // Whoever read this went away. The input is still worked off.
-            if self.output.is_closed() {
-                drop(events);
-                return std::future::pending().await;
-            }
         }
     }
 

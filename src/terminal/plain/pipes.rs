@@ -36,9 +36,9 @@ impl Output {
         let _ = self.lines.send(line).await;
     }
 
-    /// Nobody reads any more.
-    pub fn is_closed(&self) -> bool {
-        self.lines.is_closed()
+    /// Resolves when nobody reads any more.
+    pub async fn closed(&self) {
+        self.lines.closed().await;
     }
 }
 
