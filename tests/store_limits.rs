@@ -87,6 +87,27 @@ fn what_was_asked_before_closing_is_answered() {
     assert_eq!(read_all(&Embedded::open(options(dir.path())).unwrap()).len(), 500);
 }
 
+#[test]
+fn settling_ends_while_commits_go_on() {
+    let dir = disk::scratch();
+    let store = Embedded::open(options(dir.path())).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for seq in 1.. {
+                assert_eq!(commit(&store, seq), CommitOutcome::Durable);
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..20 {
+            store.settle().unwrap();
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
 /// A disk whose free space the test decides.
 fn with_free_bytes(dir: &Path, free_bytes: &Arc<AtomicU64>) -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(dir);
