@@ -28,13 +28,17 @@ pub async fn history(store: Arc<dyn Store>, user: UserId, page: HistoryPage) -> 
     let summary = summary_of(&*store, conversation, user).await?;
     let first = summary.member.first_seq();
     let last = summary.last.as_ref().map_or(Seq::ZERO, |entry| entry.seq);
-    let from = page.from.max(first);
+    let from = match page.direction {
+        Direction::Forward => page.from.max(first),
+        Direction::Backward => page.from.min(last),
+    };
     let mut entries = match (page.direction, page.from) {
         (Direction::Backward, asked) if asked < first => Vec::new(),
         _ if last < first => Vec::new(),
         _ => store.read(conversation, from, page.direction, page.limit).await.map_err(|error| refusal(&error))?,
     };
-    entries.retain(|entry| entry.seq >= first);
+    // What was appended since the summary was read may come after the member was removed.
+    entries.retain(|entry| entry.seq >= first && entry.seq <= last);
     let more = match (page.direction, entries.first(), entries.last()) {
         (Direction::Forward, _, Some(newest)) => newest.seq < last,
         (Direction::Backward, Some(oldest), _) => oldest.seq > first,
@@ -46,8 +50,7 @@ pub async fn history(store: Arc<dyn Store>, user: UserId, page: HistoryPage) -> 
         entries: entries.iter().map(|entry| entry.to_proto()).collect(),
         more,
         first_seq: first.as_u64(),
-        // Something may have been appended since the summary was read.
-        last_seq: entries.last().map_or(last, |entry| entry.seq.max(last)).as_u64(),
+        last_seq: last.as_u64(),
     };
     Ok((Body::History(response), newest))
 }
