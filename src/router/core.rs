@@ -133,7 +133,7 @@ impl Core {
 
     /// The turn is over: what it changed goes to the store at once. Call it even if nothing happened, at least once a second.
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
-        self.owner.end_turn(effects);
+        self.owner.end_turn(now_ms, effects);
         let due = self.acked_since_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= ACKED_DELAY_MS);
         if due || self.acked.len() >= ACKED_BATCH_MAX {
             self.acked_since_ms = None;
