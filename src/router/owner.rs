@@ -74,7 +74,9 @@ impl Owner {
             return self.refuse(input.reply_to, &overloaded("the store is behind"), effects);
         }
         if !self.slots.contains_key(&id) {
-            self.make_room();
+            if !self.make_room() {
+                return self.refuse(input.reply_to, &overloaded("too many conversations are in use"), effects);
+            }
             self.clock.push_back(id);
             self.slots.insert(id, Slot::loading());
             self.meters.conversations.increment(1.0);
@@ -398,12 +400,13 @@ impl Owner {
         loading::load(self.services.store.clone(), id, self.limits.conversation.dedupe_entries + changes)
     }
 
-    /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock).
-    fn make_room(&mut self) {
+    /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock). False: all are in
+    /// use.
+    fn make_room(&mut self) -> bool {
         let mut looked_at = 0;
         while self.slots.len() >= self.limits.conversations_active_max && looked_at < 2 * self.clock.len() {
             looked_at += 1;
-            let Some(id) = self.clock.pop_front() else { return };
+            let Some(id) = self.clock.pop_front() else { break };
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             if slot.touched || !slot.is_idle() {
                 slot.touched = false;
@@ -413,6 +416,7 @@ impl Owner {
                 self.meters.conversations.decrement(1.0);
             }
         }
+        self.slots.len() < self.limits.conversations_active_max
     }
 }
 
