@@ -137,8 +137,9 @@ impl Core {
 
     /// The turn is over: what it changed goes to the store at once. Call it even if nothing happened, at least once a second.
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
-        self.owner.end_turn(effects);
-        let due = self.acked_since_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= ACKED_DELAY_MS);
+        self.owner.end_turn(now_ms, effects);
+        // By the distance, so that a clock that was set back does not hold them up.
+        let due = self.acked_since_ms.is_some_and(|since_ms| now_ms.abs_diff(since_ms) >= ACKED_DELAY_MS);
         if due || self.acked.len() >= ACKED_BATCH_MAX {
             self.acked_since_ms = None;
             let acked = self.acked.drain().map(|((user, device, conversation), seq)| AckedPosition {
@@ -160,7 +161,9 @@ impl Core {
     /// Ends every session, and every one that comes.
     pub fn stop(&mut self, effects: &mut Effects) {
         self.stopping = true;
-        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        let mut sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        // In order, so that a simulated run can be had again.
+        sessions.sort_unstable();
         for session in sessions {
             self.end(session, ErrorCode::ShuttingDown, "the server is stopping", effects);
         }
