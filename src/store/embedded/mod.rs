@@ -20,7 +20,7 @@ mod journal;
 mod keys;
 mod keyspaces;
 mod log_reads;
-pub mod metric_names;
+mod metric_names;
 mod options;
 mod overlay;
 mod queue;
