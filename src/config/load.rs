@@ -24,7 +24,8 @@ const DEFAULT_FILE: &str = "godwit.toml";
 const PREFIX: &str = "GODWIT_";
 
 /// `GODWIT_*` variables that other commands read, or that say where the configuration is.
-const NOT_KEYS: [&str; 3] = ["GODWIT_CONFIG", "GODWIT_PASSWORD", "GODWIT_INVITATION"];
+const NOT_KEYS: [&str; 5] =
+    ["GODWIT_CONFIG", "GODWIT_FINGERPRINT", "GODWIT_INVITATION", "GODWIT_PASSWORD", "GODWIT_SERVER"];
 
 /// What the command line says. A flag that was not given leaves the key to the other sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -113,8 +113,9 @@ fn draw_list(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
         let width = usize::from(area.width);
         let unread = match conversation.unread_count() {
             Some(0) => String::new(),
-            Some(count) => format!(" {} ", if count > 999 { "999+".to_owned() } else { count.to_string() }),
-            None => " • ".to_owned(),
+            Some(count) if count > 999 => "999+".to_owned(),
+            Some(count) => count.to_string(),
+            None => "•".to_owned(),
         };
         let time = match conversation.active_ms {
             0 => String::new(),

@@ -38,7 +38,7 @@ fn the_list_the_messages_and_the_line_being_typed_share_the_screen() {
     let expected = [
         "● connected as alice                                      127.0.0.1:4433",
         "小明           14:05 │ bob",
-        "明天见！          2  │",
+        "明天见！           2 │",
         "bob            14:03 │",
         "you: yes             │",
         "#Lunch crew    14:01 │",
@@ -88,7 +88,7 @@ fn the_number_of_unread_messages_stands_beside_its_conversation() {
     };
     assert!(row(&mut desk, "小明").ends_with(" 2"));
     desk.says(direct(XIAOMING), 6, XIAOMING, "在吗");
-    assert_eq!(row(&mut desk, "小明"), "在吗                 3");
+    assert_eq!(row(&mut desk, "小明"), "在吗                  3");
     desk.event(Event::Read { conversation: direct(XIAOMING), read_seq: Seq(6), read_ordinal: 6 });
     assert_eq!(row(&mut desk, "小明"), "在吗", "read on another device");
 }
@@ -200,7 +200,7 @@ fn a_narrow_terminal_shows_the_list_or_the_messages() {
     desk.event(summary(direct(XIAOMING), "", message(5, XIAOMING, "明天见！"), 2));
     desk.event(summary(direct(BOB), "", message(3, BOB, "a longer message that wraps"), 0));
     let rows = desk.screen(24, 9);
-    assert_eq!(rows[1], "小明                  2");
+    assert_eq!(rows[1], "小明                   2");
     desk.act(Action::Move(1));
     desk.act(Action::Move(1));
     desk.screen(24, 9);

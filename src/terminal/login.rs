@@ -85,6 +85,14 @@ pub enum LoginError {
 
 /// Logs in with what is at hand, in this order: the token of an earlier run, the password, a new account.
 pub async fn log_in(arguments: &ChatArguments) -> Result<(Client, Events, StateDir), LoginError> {
+    let logged_in = Box::pin(try_all(arguments)).await;
+    logged_in.map_err(|error| match error {
+        LoginError::Connect(ConnectError::Refused(refusal)) => LoginError::Refused(wording::refusal(&refusal)),
+        other => other,
+    })
+}
+
+async fn try_all(arguments: &ChatArguments) -> Result<(Client, Events, StateDir), LoginError> {
     let (trust, source_of_trust) = trust(arguments)?;
     let state = StateDir::open(arguments.state_dir.clone(), &arguments.server, &arguments.name)?;
     let saved = match state.load() {
@@ -167,7 +175,7 @@ impl Login<'_> {
         self.connect(credentials).await.map_err(|error| match error {
             LoginError::Connect(ConnectError::Refused(refusal)) => match refusal.code {
                 ErrorCode::UsernameTaken => LoginError::NameTaken(self.arguments.name.clone()),
-                _ => LoginError::Refused(wording::refusal(&refusal)),
+                _ => LoginError::Connect(ConnectError::Refused(refusal)),
             },
             other => other,
         })

@@ -108,8 +108,8 @@ pub enum ChatError {
     /// There is no terminal to draw on.
     #[error("the input and the output must be a terminal; --plain reads and writes lines")]
     NoTerminal,
-    /// Line mode: something could not be sent or done; the output says what.
-    #[error("not everything could be done; the lines `failed` and `error` say what")]
+    /// Line mode: something could not be sent or done. The output says what, so the exit status 1 is enough.
+    #[error("not everything could be done")]
     Incomplete,
 }
 

@@ -1,6 +1,6 @@
 //! The part of one conversation's log that is in memory.
 
-use super::sanitize;
+use super::{sanitize, wording::NAMES_MAX};
 use godwit_client::{
     ClientMsgId, Seq,
     v1::{self, Direction, HistoryResponse, entry::Content},
@@ -84,14 +84,14 @@ impl Item {
         }
     }
 
-    /// Everybody who is named in it.
+    /// Everybody who is named where it is shown.
     pub fn people(&self) -> impl Iterator<Item = u64> {
         let (members, one) = match &self.content {
             ItemContent::Created { members, .. } | ItemContent::Added(members) => (members.as_slice(), [None, None]),
             ItemContent::Removed { member, new_owner } => (&[][..], [Some(*member), *new_owner]),
             ItemContent::Text(_) | ItemContent::Unknown => (&[][..], [None, None]),
         };
-        members.iter().copied().chain(one.into_iter().flatten()).chain([self.sender_id])
+        members.iter().copied().take(NAMES_MAX).chain(one.into_iter().flatten()).chain([self.sender_id])
     }
 
     fn text_bytes(&self) -> usize {

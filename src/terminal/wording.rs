@@ -74,7 +74,7 @@ pub fn code_name(code: ErrorCode) -> String {
 }
 
 /// The most names in one sentence.
-const NAMES_MAX: usize = 8;
+pub const NAMES_MAX: usize = 8;
 
 fn some_names(ids: &[u64], people: &People) -> String {
     match ids.len().checked_sub(NAMES_MAX) {

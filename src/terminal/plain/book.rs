@@ -7,7 +7,7 @@ use godwit_client::{
 };
 use std::collections::HashMap;
 
-/// Names and positions.
+/// Names and positions of as many conversations as the client itself holds.
 pub struct Book {
     me: UserId,
     /// Who is who.

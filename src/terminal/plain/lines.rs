@@ -55,6 +55,17 @@ pub fn entry(name: &str, entry: &Entry, people: &People) -> Option<String> {
     Some(format!("{word}\t{}\t{}\t{sender}\t{last}", field(name), entry.seq))
 }
 
+/// Everybody who is named in an entry's line.
+pub fn people(entry: &Entry) -> impl Iterator<Item = u64> {
+    let (members, member) = match &entry.content {
+        Some(Content::GroupCreated(created)) => (created.member_ids.as_slice(), None),
+        Some(Content::MembersAdded(added)) => (added.member_ids.as_slice(), None),
+        Some(Content::MemberRemoved(removed)) => (&[][..], Some(removed.member_id)),
+        Some(Content::Message(_)) | None => (&[][..], None),
+    };
+    members.iter().copied().chain(member).chain([entry.sender_id])
+}
+
 /// A message of this run that is durable.
 pub fn sent(name: &str, seq: Seq, line: u64) -> String {
     format!("sent\t{}\t{}\t{line}", field(name), seq.as_u64())

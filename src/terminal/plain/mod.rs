@@ -115,6 +115,9 @@ struct Plain<'a> {
     has_failed: Cell<bool>,
 }
 
+/// Whether a message became durable, and if not, its id, if it ever had one.
+type SentOrNot = Result<(), Option<ClientMsgId>>;
+
 /// Goes on with the next line, or stops.
 enum Next {
     Line,
@@ -132,7 +135,7 @@ impl Plain<'_> {
         while let Some(line) = input.recv().await {
             number += 1;
             while let Some(sent) = sends.try_join_next() {
-                self.note(sent.unwrap_or(false));
+                self.note_sent(sent.unwrap_or(Err(None)));
             }
             next = match line {
                 Input::Line(line) => self.on_line(&line, number, &mut sends).await,
@@ -146,7 +149,7 @@ impl Plain<'_> {
             }
         }
         while let Some(sent) = sends.join_next().await {
-            self.note(sent.unwrap_or(false));
+            self.note_sent(sent.unwrap_or(Err(None)));
         }
         if !matches!(next, Next::Logout) {
             return Ending::Left;
@@ -160,7 +163,7 @@ impl Plain<'_> {
         }
     }
 
-    async fn on_line(&self, line: &str, number: u64, sends: &mut JoinSet<bool>) -> Next {
+    async fn on_line(&self, line: &str, number: u64, sends: &mut JoinSet<SentOrNot>) -> Next {
         match commands::parse(line) {
             Ok(Line::Empty) => {}
             Ok(Line::Text(text)) => self.send(text, number, sends).await,
@@ -172,9 +175,9 @@ impl Plain<'_> {
         Next::Line
     }
 
-    async fn send(&self, text: String, number: u64, sends: &mut JoinSet<bool>) {
+    async fn send(&self, text: String, number: u64, sends: &mut JoinSet<SentOrNot>) {
         let Some(conversation) = self.current.get() else {
-            self.note(false);
+            self.has_failed.set(true);
             let why = "no conversation is chosen: /to NAME";
             return self.output.print(lines::failed("", number, "NO_CONVERSATION", why)).await;
         };
@@ -193,7 +196,7 @@ impl Plain<'_> {
                 Err(error) => lines::failed(&name, number, &send_code(error), &wording::send_error(error)),
             };
             output.print(line).await;
-            sent.is_ok()
+            sent.map(drop).map_err(|_| id)
         });
     }
 
@@ -352,9 +355,8 @@ impl Plain<'_> {
     async fn on_entry(&self, conversation: ConversationId, entry: &v1::Entry) {
         let is_new = self.book.borrow_mut().on_entry(conversation, entry);
         let is_own = ClientMsgId::from_slice(&entry.client_msg_id).is_ok_and(|id| self.own.borrow_mut().remove(&id));
-        let item = super::timeline::Item::new(entry);
         let peer = conversation.peer_of(self.client.user_id()).map(UserId::as_u64);
-        self.learn(item.people().chain(peer)).await;
+        self.learn(lines::people(entry).chain(peer)).await;
         if self.book.borrow().lacks_title(conversation) {
             self.describe().await;
         }
@@ -403,9 +405,11 @@ impl Plain<'_> {
         self.book.borrow().name(conversation)
     }
 
-    fn note(&self, succeeded: bool) {
-        if !succeeded {
+    fn note_sent(&self, sent: SentOrNot) {
+        if let Err(id) = sent {
             self.has_failed.set(true);
+            // No entry of it will come.
+            id.map(|id| self.own.borrow_mut().remove(&id));
         }
     }
 
@@ -414,7 +418,7 @@ impl Plain<'_> {
     }
 
     async fn error(&self, code: &str, text: &str, number: u64) {
-        self.note(false);
+        self.has_failed.set(true);
         self.output.print(lines::error(code, text, number)).await;
     }
 }
