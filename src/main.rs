@@ -8,6 +8,7 @@ use godwit::{
     server::Server,
     store::InvitationId,
     telemetry::{LogStyle, start_log},
+    terminal::{self, ChatArguments, ChatError},
     transport::Steering,
 };
 use std::{
@@ -32,6 +33,8 @@ struct CommandLine {
 enum Command {
     /// Serve clients until a SIGINT or SIGTERM (the default).
     Serve(ConfigArguments),
+    /// Chat in the terminal.
+    Chat(Box<ChatArguments>),
     /// Print an invitation code, for a server whose registration.mode is "invitation". The server may be running.
     Invite(InviteArguments),
     /// Print the configuration in force as TOML, every key with what it does.
@@ -83,11 +86,14 @@ fn main() -> ExitCode {
     let arguments = CommandLine::parse();
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve(&arguments),
+        Command::Chat(arguments) => chat(*arguments),
         Command::Invite(arguments) => invite(&arguments),
         Command::Config(arguments) => print_config(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // What could not be done was said line by line.
+        Err(error) if matches!(error.downcast_ref(), Some(ChatError::Incomplete)) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("godwit: {error:#}");
             ExitCode::FAILURE
@@ -151,6 +157,11 @@ async fn until_told_to_stop() -> Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("listening for SIGINT"),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+fn chat(arguments: ChatArguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the client")?;
+    Ok(runtime.block_on(terminal::run(arguments))?)
 }
 
 fn invite(arguments: &InviteArguments) -> Result<()> {

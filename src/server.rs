@@ -191,10 +191,14 @@ async fn serve(parts: CoreParts) -> io::Result<()> {
     let core = Core::new(id, Placement::new(cores), limits, services);
     let driver = Driver::new(core, port.clone(), filled, mailboxes, cores, bounds.turn_events_max);
     let driver = tokio::task::spawn_local(driver.run(stop.clone()));
-    if let Some(socket) = socket {
-        transport.serve(socket, id.0, port, stop).await?;
-    }
-    driver.await.map_err(io::Error::other)
+    let served = async {
+        match socket {
+            Some(socket) => transport.serve(socket, id.0, port, stop).await,
+            None => Ok(()),
+        }
+    };
+    // A task's panic stays in the task. Without its driver a core answers nobody, so that must be noticed at once.
+    tokio::try_join!(served, async { driver.await.map_err(io::Error::other) }).map(|_| ())
 }
 
 /// The sockets of a server are known by the order in which they were bound, and the conversations of a core live nowhere

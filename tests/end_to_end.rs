@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "../client/examples/hello.rs"]
+mod example;
 #[path = "support/server.rs"]
 mod server;
 
 use godwit_client::{
-    CatchUp, Client, ClientConfig, ConnectionState, ConversationId, Credentials, DeviceId, Event, Events, SendError,
-    Seq, Trust, UserId,
+    CatchUp, Client, ClientConfig, ConnectionState, ConversationId, Credentials, DeviceId, Event, Events, Logout,
+    SendError, Seq, Trust,
     v1::{Direction, Entry, ErrorCode, entry::Content},
 };
 use server::TestServer;
@@ -270,21 +272,32 @@ async fn a_restart_loses_nothing_and_the_clients_find_their_way_back() {
 #[tokio::test]
 async fn the_same_device_has_one_session_and_a_logout_everywhere_ends_all() {
     let server = TestServer::start();
-    let (alice, _events) = register(&server, "alice").await;
+    let (_alice, mut alice_events) = register(&server, "alice").await;
     let (_phone, mut phone_events) = log_in(&server, "alice").await;
-    let (again, _again_events) = log_in(&server, "alice").await;
+    let (again, mut again_events) = log_in(&server, "alice").await;
     let closed = |event: &Event| match event {
         Event::State(ConnectionState::Closed { code, .. }) => Some(*code),
         _ => None,
     };
     loop {
         let event = next(&mut phone_events).await;
-        eprintln!("{event:?}");
         if let Some(code) = closed(&event) {
             assert_eq!(code, Some(ErrorCode::SessionEnded));
             break;
         }
     }
-    let user: UserId = again.user_id();
-    assert_eq!(alice.user_id(), user);
+    // Of the two devices that are left, one logs both out.
+    again.logout(Logout::AllDevices).await.unwrap();
+    for events in [&mut alice_events, &mut again_events] {
+        while closed(&next(events).await).is_none() {}
+    }
+}
+
+#[tokio::test]
+async fn the_example_in_the_documentation_of_the_client_runs() {
+    let server = TestServer::start();
+    let address = server.address().to_string();
+    example::hello(&address, &server.fingerprint()).await.unwrap();
+    // It is used as a program too.
+    let _: fn() -> _ = example::main;
 }

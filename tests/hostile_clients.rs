@@ -183,3 +183,48 @@ async fn a_newer_session_of_the_same_device_ends_the_older() {
     let reply = new.request(Request::Heartbeat(v1::HeartbeatRequest { client_time_ms: 3 })).await;
     assert!(matches!(reply, Body::Heartbeat(_)));
 }
+
+#[tokio::test]
+async fn a_sync_that_names_strangers_beside_large_messages_still_fits_a_frame() {
+    let server = TestServer::start();
+    let (mut client, user) = RawClient::new_user(server.address(), "hoarder").await;
+    let me = UserId::new(user.user_id).unwrap();
+    for name in ["penpal-one", "penpal-two"] {
+        let (_, other) = RawClient::new_user(server.address(), name).await;
+        let conversation = ConversationId::direct(me, UserId::new(other.user_id).unwrap());
+        let reply = client.request(send(conversation.as_bytes(), 1, vec![b'x'; 32_000])).await;
+        assert!(matches!(reply, Body::Send(_)), "{reply:?}");
+    }
+    // Notes to self of users 1 to 190: ids below those of anybody, and this user is in none of them.
+    let strangers = (1..=190).map(|id| UserId::new(id).unwrap()).map(|id| v1::KnownConversation {
+        conversation_id: ConversationId::direct(id, id).to_bytes(),
+        seq: 1,
+        read_seq: 1,
+    });
+    let mut request = v1::SyncRequest { known: strangers.collect(), ..Default::default() };
+    let (mut changed, mut removed) = (0, 0);
+    loop {
+        let Body::Sync(page) = client.bulk(Request::Sync(request)).await else { panic!("no page") };
+        changed += page.changed.len();
+        removed += page.removed.len();
+        request = v1::SyncRequest { after: page.up_to, ..Default::default() };
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!((changed, removed), (2, 190));
+    still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn names_and_ids_are_limited_together_so_that_the_profiles_fit_a_frame() {
+    let server = TestServer::start();
+    let (mut client, user) = RawClient::new_user(server.address(), "collector").await;
+    let find = |names: usize, ids: usize| {
+        let usernames = vec!["collector".to_owned(); names];
+        Request::FindUsers(v1::FindUsersRequest { usernames, user_ids: vec![user.user_id; ids] })
+    };
+    assert_eq!(error_code(&client.request(find(200, 201)).await), ErrorCode::InvalidArgument);
+    let reply = client.request(find(200, 200)).await;
+    assert!(matches!(&reply, Body::FindUsers(found) if found.users.len() == 1), "{reply:?}");
+}

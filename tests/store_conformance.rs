@@ -6,7 +6,7 @@ mod store_suite;
 
 use godwit::store::embedded::{Embedded, EmbeddedOptions};
 use std::time::Duration;
-use store_suite::Harness;
+use store_suite::{Harness, disk};
 use tempfile::TempDir;
 
 enum Between {
@@ -25,7 +25,7 @@ struct EmbeddedHarness {
 
 impl EmbeddedHarness {
     fn new(between: Between) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), between }
+        Self { dir: disk::scratch(), between }
     }
 }
 

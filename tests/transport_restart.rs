@@ -28,10 +28,11 @@ async fn a_client_learns_with_its_next_packet_that_the_server_was_restarted() {
     let restarted = Server::start_in(directory, address, CORES, TransportOptions::default(), Sizes::default());
     for client in &mut clients {
         let started = Instant::now();
-        client.session.send.write_all(&[1, 2, 3]).await.unwrap();
+        // Fails if a late ACK, or a probe, was the next packet.
+        let _ = client.session.send.write_all(&[1, 2, 3]).await;
         let closed = within(client.connection.closed()).await;
         assert_eq!(closed, ConnectionError::Reset);
-        // The first packet may be a probe that is too small to be answered with a reset; the next one is not.
+        // On an idle machine it takes a few milliseconds.
         assert!(started.elapsed() < Duration::from_secs(3), "it took {:?}", started.elapsed());
     }
     restarted.stop();

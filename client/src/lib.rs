@@ -8,33 +8,7 @@
 //!   the stream, not the sends.
 //!
 //! ```no_run
-//! use godwit_client::{Client, ClientConfig, Credentials, Event, Trust};
-//!
-//! # async fn chat(server: &str, fingerprint: &str) -> Result<(), Box<dyn std::error::Error>> {
-//! let credentials = Credentials::Register {
-//!     username: "alice".into(),
-//!     password: "correct horse battery staple".into(),
-//!     display_name: String::new(),
-//!     invitation: String::new(),
-//! };
-//! let trust = Trust::fingerprint_from_hex(fingerprint)?;
-//! let (client, mut events) = Client::connect(ClientConfig::new(server, trust, credentials)).await?;
-//!
-//! // Notes to oneself are a direct conversation too.
-//! let (conversation, _) = client.open_direct("alice").await?;
-//! let sent = client.send(conversation, "hello").await?.await?;
-//!
-//! while let Some(event) = events.next().await {
-//!     if let Event::Entry { conversation, entry, .. } = event {
-//!         println!("{conversation:?} {}: {:?}", entry.seq, entry.content);
-//!         if entry.seq == sent.seq.as_u64() {
-//!             break;
-//!         }
-//!     }
-//! }
-//! client.shutdown().await;
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/hello.rs")]
 //! ```
 //!
 //! Inside, one task a client (`driver`) owns the connection and the state. The rules are in modules without I/O: `outbox`

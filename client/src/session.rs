@@ -19,7 +19,7 @@ use godwit_proto::{
         client_frame::Body, entry::Content, server_frame::Body as Reply,
     },
 };
-use quinn::{ReadError, SendStream, VarInt, WriteError};
+use quinn::{Connection, ReadError, SendStream, VarInt, WriteError};
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -96,6 +96,9 @@ const REQUESTS_MAX: usize = 1024;
 /// The id of a frame that wants no answer.
 const NO_REPLY: u64 = 0;
 
+/// How long the close of a connection may come after the end of its session stream.
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
+
 /// How long the last bytes of a connection may take.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 
@@ -132,6 +135,7 @@ impl Session {
                     return End::Stop(stop);
                 }
                 Ok(step) => self.take(step, driver),
+                Err(FrameFault::Ended) => Err(why_closed(&self.link.connection).await),
                 Err(fault) => Err(Verdict::from(&fault)),
             };
             if let Err(verdict) = taken {
@@ -356,6 +360,14 @@ impl Effect {
             }
             _ => {}
         }
+    }
+}
+
+/// The server ends the session stream before it closes the connection, and only the close says why.
+async fn why_closed(connection: &Connection) -> Verdict {
+    match timeout(CLOSE_WAIT, connection.closed()).await {
+        Ok(error) => Verdict::from(&error),
+        Err(_) => Verdict::from(&FrameFault::Ended),
     }
 }
 

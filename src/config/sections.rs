@@ -44,8 +44,9 @@ pub enum RegistrationMode {
 section! {
     /// What a peer can make the server keep, and for how long. "Per core" limits count on each core by itself.
     Limits {
-        /// The longest body of one message, in bytes. The rest of a 64 KiB frame is kept for what surrounds it.
-        message_bytes_max: usize = 32 * 1024, in 1..=FRAME_BYTES_MAX - 4096;
+        /// The longest body of one message, in bytes. The rest of a 64 KiB frame is kept for what may surround it: at most
+        /// the ids of 1,000 conversations in the answer to a sync.
+        message_bytes_max: usize = 32 * 1024, in 1..=40 * 1024;
         /// Entries in one page of history. A page never outgrows a frame, however high this is.
         history_entries_max: usize = 200, in 1..=1000;
         /// Members of one group. Each costs a row in the store, some 100 bytes of memory while the group is active, and a

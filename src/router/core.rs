@@ -78,8 +78,9 @@ impl Core {
 
     /// A connection sent a frame.
     pub fn on_frame(&mut self, now_ms: u64, session: SessionId, channel: Channel, frame: Bytes, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         self.handle_frame(now_ms, session, channel, frame, effects);
-        self.deliver_local(now_ms, effects);
+        self.deliver_local(now_ms, sent_before, effects);
     }
 
     /// A connection that did not read reads again.
@@ -94,6 +95,7 @@ impl Core {
 
     /// A connection is gone.
     pub fn on_closed(&mut self, now_ms: u64, id: SessionId, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         let Some(session) = self.sessions.remove(&id) else { return };
         let user = match session.stage {
             Stage::Online(online) => {
@@ -106,7 +108,7 @@ impl Core {
         };
         if let Some(user) = user {
             self.mail(self.placement.of_user(user), Mail::Offline(user, self.at(id)), effects);
-            self.deliver_local(now_ms, effects);
+            self.deliver_local(now_ms, sent_before, effects);
         }
     }
 
@@ -121,14 +123,16 @@ impl Core {
 
     /// Another core sent this.
     pub fn on_mail(&mut self, now_ms: u64, mail: Mail, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         self.handle_mail(now_ms, mail, effects);
-        self.deliver_local(now_ms, effects);
+        self.deliver_local(now_ms, sent_before, effects);
     }
 
     /// A task is done.
     pub fn on_completion(&mut self, now_ms: u64, completion: Completion, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         self.handle_completion(now_ms, completion, effects);
-        self.deliver_local(now_ms, effects);
+        self.deliver_local(now_ms, sent_before, effects);
     }
 
     /// The turn is over: what it changed goes to the store at once. Call it even if nothing happened, at least once a second.
@@ -211,17 +215,12 @@ impl Core {
         self.acked_since_ms.get_or_insert(now_ms);
     }
 
-    fn deliver_local(&mut self, now_ms: u64, effects: &mut Effects) {
+    /// Handles the mail to this core among what was sent since `sent_before`, and what comes of it.
+    fn deliver_local(&mut self, now_ms: u64, sent_before: usize, effects: &mut Effects) {
         loop {
-            // What the parts of this core sent to it goes the same way as mail from elsewhere.
-            let mut index = 0;
-            while index < effects.mail.len() {
-                if effects.mail[index].0 == self.id {
-                    self.local.push_back(effects.mail.remove(index).1);
-                } else {
-                    index += 1;
-                }
-            }
+            let here = self.id;
+            let to_here = effects.mail.extract_if(sent_before.., |(core, _)| *core == here);
+            self.local.extend(to_here.map(|(_, mail)| mail));
             let Some(mail) = self.local.pop_front() else { return };
             self.handle_mail(now_ms, mail, effects);
         }

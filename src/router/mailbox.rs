@@ -100,7 +100,8 @@ mod tests {
                 let mailbox = mailbox.clone();
                 std::thread::spawn(move || {
                     for batch in 0..BATCHES {
-                        mailbox.put(&mut vec![mail(sender << 32 | 2 * batch), mail(sender << 32 | (2 * batch + 1))]);
+                        mailbox
+                            .put(&mut vec![mail((sender << 32) | (2 * batch)), mail((sender << 32) | (2 * batch + 1))]);
                     }
                 })
             })

@@ -176,6 +176,11 @@ impl Core {
                 self.check_members(to, user, conversation, ReplyKind::CreateGroup, action, effects)?;
             }
             Request::FindUsers(request) => {
+                // Together, so that as many profiles always fit the one frame of the answer.
+                if request.usernames.len() + request.user_ids.len() > limits.users_per_request_max {
+                    let message = format!("at most {} names and ids together", limits.users_per_request_max);
+                    return Err(parse::invalid(message));
+                }
                 let (keys, ids) =
                     (name_keys(&request.usernames, &limits)?, parse::user_ids(&request.user_ids, &limits)?);
                 self.query(to, queries::find_users(store, keys, ids), effects)?;

@@ -2,7 +2,9 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 pub mod build;
+pub mod disk;
 pub mod log;
+pub mod model;
 pub mod users;
 
 use godwit::store::Store;
@@ -42,6 +44,7 @@ macro_rules! conformance {
             an_unknown_conversation_is_empty,
             pages_run_forward_and_backward_through_a_long_log,
             a_page_ends_at_its_bytes_but_is_never_empty,
+            a_page_never_skips_an_entry_that_does_not_fit,
             an_entry_is_found_by_what_its_sender_called_it,
             loading_gives_details_members_and_tail,
             a_member_is_overwritten_and_removed,

@@ -33,11 +33,10 @@ pub struct RawClient {
 
 impl RawClient {
     pub async fn connect(server: SocketAddr) -> Self {
-        Self::connect_with(server, 1, TransportConfig::default()).await
+        Self::connect_with(server, TransportConfig::default()).await
     }
 
-    /// `device` becomes the device id once the client says hello.
-    pub async fn connect_with(server: SocketAddr, _device: u8, transport: TransportConfig) -> Self {
+    pub async fn connect_with(server: SocketAddr, transport: TransportConfig) -> Self {
         let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut config = client_config(&[godwit_proto::ALPN]);
         config.transport_config(Arc::new(transport));

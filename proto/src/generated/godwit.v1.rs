@@ -214,7 +214,7 @@ pub struct Limits {
     /// Members of one group.
     #[prost(uint32, tag = "4")]
     pub group_members_max: u32,
-    /// User ids in one create-group, add-members or find-users request.
+    /// User ids in one create-group or add-members request; user ids and names together in one find-users request.
     #[prost(uint32, tag = "5")]
     pub users_per_request_max: u32,
     /// Conversations in one sync or list page, and known positions in one sync request.
@@ -451,6 +451,7 @@ pub struct SendResponse {
     pub sent_ms: u64,
 }
 /// "This device has everything up to here." Cumulative, and never answered: send it with request_id 0.
+/// Only what was sent on the same connection counts; anything else is ignored.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AckRequest {
     #[prost(message, repeated, tag = "1")]
@@ -550,7 +551,7 @@ pub struct ConversationSummary {
     pub role: i32,
     #[prost(uint32, tag = "11")]
     pub member_count: u32,
-    /// What a device of this user acknowledged last; 0 if this device never did.
+    /// What this device acknowledged last, as far as the server noted it; 0 if it never did.
     #[prost(uint64, tag = "12")]
     pub acked_seq: u64,
 }
@@ -561,7 +562,7 @@ pub struct SyncRequest {
     /// Start after this conversation id; empty at first, then up_to of the last answer.
     #[prost(bytes = "bytes", tag = "1")]
     pub after: ::prost::bytes::Bytes,
-    /// What the client holds, ascending by conversation id, all of them after `after`.
+    /// What the client holds, ascending by conversation id, all of them after `after`. At most conversations_per_page_max.
     #[prost(message, repeated, tag = "2")]
     pub known: ::prost::alloc::vec::Vec<KnownConversation>,
     /// The client knows more conversations than are listed in `known`: the walk stops at the last one listed.
@@ -572,9 +573,10 @@ pub struct SyncRequest {
 pub struct KnownConversation {
     #[prost(bytes = "bytes", tag = "1")]
     pub conversation_id: ::prost::bytes::Bytes,
-    /// The newest seq that the client holds.
+    /// The newest seq up to which the client holds what it wants.
     #[prost(uint64, tag = "2")]
     pub seq: u64,
+    /// As in ConversationSummary.
     #[prost(uint64, tag = "3")]
     pub read_seq: u64,
 }
@@ -586,7 +588,7 @@ pub struct SyncResponse {
     /// Listed ones that the user is no member of any more.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub removed: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    /// The walk came this far.
+    /// The walk came this far; empty when it came to the end.
     #[prost(bytes = "bytes", tag = "3")]
     pub up_to: ::prost::bytes::Bytes,
     #[prost(bool, tag = "4")]
@@ -598,7 +600,8 @@ pub struct ListConversationsRequest {
     /// 1..=conversations_per_page_max; 0 means the maximum.
     #[prost(uint32, tag = "1")]
     pub limit: u32,
-    /// The last_active_ms and conversation id of the last one on the page before; 0 and empty for the first page.
+    /// last_entry.sent_ms (0 without an entry) and conversation id of the last one on the page before; 0 and empty for the
+    /// first page.
     #[prost(uint64, tag = "2")]
     pub before_ms: u64,
     #[prost(bytes = "bytes", tag = "3")]

@@ -12,6 +12,7 @@ use super::{
     shared::Shared,
     turn::Turn,
     users::{Answered, UserTurn, UserWrite},
+    watchdog::Writer,
 };
 use crate::store::{Commit, CommitOutcome, StoreError};
 use fjall::PersistMode;
@@ -80,11 +81,7 @@ impl CommitThread {
                     let outcomes = commits.into_iter().map(|commit| turn.admit(commit)).collect();
                     waiting.push(Waiting::Commits(outcomes, answer));
                 }
-                Write::User(write) => match write.apply(&mut users) {
-                    Ok(answered) => waiting.push(Waiting::User(answered)),
-                    // The answer's sender was dropped, which its receiver reports as unavailable.
-                    Err(error) => tracing::error!(%error, "an account or a token cannot be read"),
-                },
+                Write::User(write) => waiting.push(Waiting::User(write.apply(&mut users))),
             }
         }
         let (commits, heads) = turn.finish();
@@ -109,7 +106,7 @@ impl CommitThread {
         users.write(&mut batch);
         let rows = self.shared.rows_before_sync();
         let started = Instant::now();
-        batch.commit()?;
+        self.shared.watchdog.watch(Writer::Commit, || batch.commit())?;
         metrics::histogram!(COMMIT_SYNC_SECONDS).record(started.elapsed());
         metrics::histogram!(COMMIT_BATCH_ENTRIES).record(record.entries() as f64);
         self.number = number;

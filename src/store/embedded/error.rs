@@ -1,7 +1,10 @@
 //! What can go wrong with an embedded store.
 
 use crate::store::StoreError;
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 use thiserror::Error;
 
 /// Why a store could not be opened. Nothing is served; the directory keeps what it had.
@@ -24,8 +27,8 @@ pub enum OpenError {
     /// Commits that were acknowledged are not there any more: the disk lost or damaged a part of the journal.
     #[error(
         "{} has lost acknowledged commits: {expected} were durable, but only {found} are there. The disk lost or damaged a \
-         part of the journal. Restore a backup; or, to go on with what is left, delete {} and start again",
-        .dir.display(), .guard.display()
+         part of the journal{}. Restore a backup; or, to go on with what is left, delete {} and start again",
+        .dir.display(), kept_copy(.torn.as_deref()), .guard.display()
     )]
     CommitsMissing {
         /// The store's directory.
@@ -36,6 +39,8 @@ pub enum OpenError {
         expected: u64,
         /// The newest commit that was found.
         found: u64,
+        /// A copy of the journal as it was found, damage and all, for whoever can read it.
+        torn: Option<PathBuf>,
     },
     /// What is there contradicts itself, or cannot be read.
     #[error("{} is damaged: {detail}. Restore a backup", .dir.display())]
@@ -65,15 +70,33 @@ pub enum OpenError {
     },
 }
 
+fn kept_copy(torn: Option<&Path>) -> String {
+    torn.map(|torn| format!(" (kept as {})", torn.display())).unwrap_or_default()
+}
+
 /// Why rows could not be read. Callers of the store see it as [`StoreError::Unavailable`].
 #[derive(Debug, Error)]
 pub(super) enum RowError {
+    /// A write of the engine's own failed before, and it takes no more.
+    #[error(
+        "the storage engine gave up after a write of its own had failed, perhaps on a full disk; opening it again helps"
+    )]
+    Poisoned,
     /// The engine failed.
     #[error(transparent)]
-    Engine(#[from] fjall::Error),
+    Engine(fjall::Error),
     /// A row is not what was written.
     #[error("damaged row: {0}")]
     Damaged(String),
+}
+
+impl From<fjall::Error> for RowError {
+    fn from(error: fjall::Error) -> Self {
+        match error {
+            fjall::Error::Poisoned => Self::Poisoned,
+            error => Self::Engine(error),
+        }
+    }
 }
 
 impl From<prost::DecodeError> for RowError {

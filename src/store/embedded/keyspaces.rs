@@ -1,8 +1,8 @@
 //! The engine's database and its keyspaces.
 
 use super::{error::RowError, keys, options::EmbeddedOptions};
-use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
-use std::{ops::RangeBounds, path::PathBuf};
+use fjall::{CompressionType, Database, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
+use std::{ops::RangeBounds, path::Path};
 
 /// Written with every message: large enough that a merge is rare, small enough that a flush is short.
 const HOT_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
@@ -31,11 +31,14 @@ pub(super) struct Keyspaces {
 }
 
 impl Keyspaces {
-    pub(super) fn open(path: PathBuf, options: &EmbeddedOptions) -> fjall::Result<Self> {
+    pub(super) fn open(path: &Path, options: &EmbeddedOptions) -> fjall::Result<Self> {
         // With a single worker a long merge would keep a full memtable from being flushed, and commits waiting for it.
         let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
         let db = Database::builder(path)
             .cache_size(options.cache_bytes)
+            // On open, the engine compresses again what it finds compressed, to compare checksums: another version of the
+            // compressor would make every journal look damaged.
+            .journal_compression(CompressionType::None)
             .max_journaling_size(options.journal_bytes_max.max(64 * 1024 * 1024))
             .worker_threads(workers)
             .open()?;

@@ -49,7 +49,7 @@ impl Shared {
         direction: Direction,
         limit: PageLimit,
     ) -> Result<Vec<LogEntry>, RowError> {
-        let (pending, rows) = self.view(|overlay| PendingPage::of(overlay, conversation, from, direction, limit));
+        let (pending, rows) = self.view(|overlay| pending_page(overlay, conversation, from, direction, limit));
         rows.page(conversation, from, direction, limit, pending)
     }
 
@@ -68,7 +68,7 @@ impl Shared {
         let Some(seq) = rows.find(&rows.keyspaces.sends, &key)? else { return Ok(None) };
         let seq = Seq(keys::number(&seq)?);
         let one = PageLimit { entries: 1, bytes: 0 };
-        let page = rows.page(conversation, seq, Direction::Forward, one, PendingPage::default())?;
+        let page = rows.page(conversation, seq, Direction::Forward, one, None)?;
         match page.into_iter().next() {
             Some(entry) if entry.seq == seq => Ok(Some(entry)),
             _ => Err(RowError::Damaged(format!("{conversation:?} has no entry {seq:?}"))),
@@ -121,21 +121,18 @@ impl Shared {
     }
 }
 
-/// The overlay's part of a page, in the order of reading, and where the rows end.
-#[derive(Default)]
-pub(super) struct PendingPage {
-    entries: Vec<LogEntry>,
-    first: Option<Seq>,
-}
+/// The overlay's part of a page, and where the overlay begins and the rows end; `None` if no entries are pending.
+type PendingPage = Option<(Page, Seq)>;
 
-impl PendingPage {
-    fn of(overlay: &Overlay, conversation: ConversationId, from: Seq, direction: Direction, limit: PageLimit) -> Self {
-        let pending = overlay.find(conversation);
-        Self {
-            entries: pending.map(|pending| pending.page(from, direction, limit)).unwrap_or_default(),
-            first: pending.and_then(|pending| pending.first()),
-        }
-    }
+fn pending_page(
+    overlay: &Overlay,
+    conversation: ConversationId,
+    from: Seq,
+    direction: Direction,
+    limit: PageLimit,
+) -> PendingPage {
+    let pending = overlay.find(conversation)?;
+    Some((pending.page(from, direction, limit), pending.first()?))
 }
 
 struct PendingLoad {
@@ -152,7 +149,7 @@ impl PendingLoad {
             exists: pending.is_some(),
             details: pending.and_then(|pending| pending.details()).cloned(),
             members: pending.map(|pending| pending.members()).unwrap_or_default(),
-            page: PendingPage::of(overlay, conversation, Seq(u64::MAX), Direction::Backward, limit),
+            page: pending_page(overlay, conversation, Seq(u64::MAX), Direction::Backward, limit),
         }
     }
 }
@@ -239,7 +236,7 @@ impl Rows<'_> {
             .ok_or_else(|| RowError::Damaged(format!("{conversation:?} has no entry {}", row.head)))
     }
 
-    /// Fills a page from rows and from what is pending after them, and gives it in ascending order.
+    /// Puts together a page of rows and of what is pending after them, in ascending order.
     fn page(
         &self,
         conversation: ConversationId,
@@ -248,43 +245,38 @@ impl Rows<'_> {
         limit: PageLimit,
         pending: PendingPage,
     ) -> Result<Vec<LogEntry>, RowError> {
-        // Rows end where the overlay begins; a row beyond is one that a crash left and that was written again.
-        let rows_end = pending.first.map_or(Seq(u64::MAX), |first| Seq(first.0 - 1));
-        let mut page = Page::new(limit);
+        let (pending, rows_end) = match pending {
+            Some((pending, first)) => (pending, Seq(first.0 - 1)),
+            None => (Page::new(limit), Seq(u64::MAX)),
+        };
         match direction {
             Direction::Forward => {
-                let mut full = false;
+                let mut page = Page::new(limit);
                 if from <= rows_end {
-                    full = !self.fill_forward(conversation, from, rows_end, &mut page)?;
+                    self.fill_forward(conversation, from, rows_end, &mut page)?;
                 }
-                if !full {
-                    for entry in pending.entries {
-                        if !page.push(entry) {
-                            break;
-                        }
-                    }
-                }
-                Ok(page.entries)
+                page.fill(pending.into_entries());
+                Ok(page.into_entries())
             }
             Direction::Backward => {
-                let full = !pending.entries.into_iter().all(|entry| page.push(entry));
-                if !full && page.has_room() {
+                let mut page = pending;
+                if page.has_room() {
                     self.fill_backward(conversation, from.min(rows_end), &mut page)?;
                 }
-                page.entries.reverse();
-                Ok(page.entries)
+                let mut entries = page.into_entries();
+                entries.reverse();
+                Ok(entries)
             }
         }
     }
 
-    /// `false` when the page is full.
     fn fill_forward(
         &self,
         conversation: ConversationId,
         from: Seq,
         last: Seq,
         page: &mut Page,
-    ) -> Result<bool, RowError> {
+    ) -> Result<(), RowError> {
         let entries = &self.keyspaces.entries;
         // The row that holds `from` starts at it or before it.
         let before = keys::entry(conversation, Seq::ZERO)..=keys::entry(conversation, from);
@@ -293,31 +285,22 @@ impl Rows<'_> {
             None => from,
         };
         for row in self.range(entries, keys::entry(conversation, start)..=keys::entry(conversation, last)) {
-            for entry in EntriesRow::read(&row.value()?)? {
-                if entry.seq < from {
-                    continue;
-                }
-                if entry.seq > last {
-                    return Ok(true);
-                }
-                if !page.push(entry) {
-                    return Ok(false);
-                }
+            let row = EntriesRow::read(&row.value()?)?;
+            page.fill(row.into_iter().filter(|entry| (from..=last).contains(&entry.seq)));
+            if !page.has_room() {
+                break;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn fill_backward(&self, conversation: ConversationId, from: Seq, page: &mut Page) -> Result<(), RowError> {
         let range = keys::entry(conversation, Seq::ZERO)..=keys::entry(conversation, from);
         for row in self.range(&self.keyspaces.entries, range).rev() {
-            for entry in EntriesRow::read(&row.value()?)?.into_iter().rev() {
-                if entry.seq <= from && !page.push(entry) {
-                    return Ok(());
-                }
-            }
+            let row = EntriesRow::read(&row.value()?)?;
+            page.fill(row.into_iter().rev().filter(|entry| entry.seq <= from));
             if !page.has_room() {
-                return Ok(());
+                break;
             }
         }
         Ok(())

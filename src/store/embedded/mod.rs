@@ -1,13 +1,13 @@
 //! The store in one directory, for one process: no server to install.
 //!
 //! One thread makes things durable. It takes everything that waits and writes it as one *record* with one sync
-//! ([`commit_thread`]); then the record lies in the [`overlay`], where readers see it, and is written *behind* as rows by
-//! conversation, in large unsynced batches ([`behind`], [`round`]). A record is removed once its rows are durable, and what
-//! a crash leaves is written as rows when the store is opened ([`recovery`]). A record a turn costs a fraction of a row a
+//! (`commit_thread`); then the record lies in the `overlay`, where readers see it, and is written *behind* as rows by
+//! conversation, in large unsynced batches (`behind`, `round`). A record is removed once its rows are durable, and what
+//! a crash leaves lies in the overlay again when the store is opened (`recovery`). A record a turn costs a fraction of a row a
 //! message, and rows sorted by conversation are what reads want.
 //!
 //! Underneath is `fjall`, whose known fault (damage in its journal reads as its end) is covered by numbered records and a
-//! small file beside it ([`guard`]).
+//! small file beside it (`guard`), and by a look at the journals before the engine sees them (`journal`).
 
 mod acked;
 mod behind;
@@ -16,6 +16,7 @@ mod disk_space;
 mod error;
 mod guard;
 mod heads;
+mod journal;
 mod keys;
 mod keyspaces;
 mod log_reads;
@@ -33,6 +34,7 @@ mod store_impl;
 mod sync;
 mod turn;
 mod users;
+mod watchdog;
 
 pub use error::OpenError;
 pub use options::{DiskProbe, EmbeddedOptions, OnFatal};
@@ -44,6 +46,7 @@ use guard::Guard;
 use keyspaces::Keyspaces;
 use queue::{Queue, Weight};
 use readers::Readers;
+use recovery::{Expected, Recovered};
 use shared::Shared;
 use std::{
     fs::{DirBuilder, File, TryLockError},
@@ -75,6 +78,7 @@ struct Running {
     shared: Arc<Shared>,
     committing: JoinHandle<()>,
     behind: JoinHandle<()>,
+    watching: JoinHandle<()>,
     reading: Vec<JoinHandle<()>>,
     lock: File,
 }
@@ -93,35 +97,61 @@ impl Embedded {
         let lock = lock_dir(dir)?;
         let guard_path = guard::path(dir);
         let (guard, expected) = Guard::open(&guard_path, dir)?;
-        let keyspaces = open_engine(&options)?;
-        let recovered = recovery::recover(&keyspaces, expected, options.behind_rows_max, dir, &guard_path)?;
-        if recovered.number > 0 {
-            guard.write(recovered.number).map_err(at(&guard_path))?;
+        let engine = dir.join("db");
+        match expected {
+            _ if engine.exists() => {}
+            None => create_engine(&engine, &options)?,
+            Some(expected) => {
+                let dir = dir.to_owned();
+                return Err(OpenError::CommitsMissing { dir, guard: guard_path, expected, found: 0, torn: None });
+            }
+        }
+        let torn = journal::check(&engine, dir)?;
+        let keyspaces = open_engine(&engine, &options)?;
+        let expected = Expected { number: expected.unwrap_or(0), guard: &guard_path, torn: torn.as_deref() };
+        let recovered = recovery::recover(&keyspaces, &expected, dir)?;
+        if let Some(torn) = torn {
+            // Only what was never acknowledged is in it.
+            std::fs::remove_file(&torn).map_err(at(&torn))?;
+        }
+        if recovered.newest() > 0 {
+            guard.write(recovered.newest()).map_err(at(&guard_path))?;
         }
         guard.sync().map_err(at(&guard_path))?;
-        // The names of the files have to last as much as their contents.
+        // The names of the files have to last as much as their contents, and the directory's own name too; but whoever may
+        // not read the directory's parent has had it made by somebody else.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
-        Self::start(keyspaces, guard, &recovered, lock, &options).map_err(at(dir))
+        if let Some(parent) = std::fs::canonicalize(dir).map_err(at(dir))?.parent()
+            && let Ok(parent) = File::open(parent)
+        {
+            parent.sync_all().map_err(at(dir))?;
+        }
+        Self::start(keyspaces, guard, recovered, lock, &options).map_err(at(dir))
     }
 
     fn start(
         keyspaces: Keyspaces,
         guard: Guard,
-        recovered: &recovery::Recovered,
+        recovered: Recovered,
         lock: File,
         options: &EmbeddedOptions,
     ) -> io::Result<Self> {
         let fatal = Arc::new(Fatal::new(options.on_fatal.clone()));
         let acked = Arc::new(Acked::new(options.acked_pending_max));
-        let shared = Arc::new(Shared::new(keyspaces, guard, recovered.number, acked.clone(), fatal.clone(), options));
+        let (newest, removed_upto) = (recovered.newest(), recovered.removed_upto);
+        let shared = Arc::new(Shared::new(keyspaces, guard, recovered, acked.clone(), fatal.clone(), options));
         let writes = Arc::new(Queue::new(Weight { items: options.queue_commits_max, bytes: options.queue_bytes_max }));
         let turn_max = Weight { items: options.turn_commits_max, bytes: options.turn_bytes_max };
-        let commit = CommitThread::new(shared.clone(), writes.clone(), turn_max, options.heads_max, recovered.number);
-        let behind = WriteBehind::new(shared.clone(), recovered.removed_upto);
+        let commit = CommitThread::new(shared.clone(), writes.clone(), turn_max, options.heads_max, newest);
+        let behind = WriteBehind::new(shared.clone(), removed_upto);
         let (readers, reading) = Readers::start(options.readers, options.reads_max, &shared, &fatal)?;
         let running = Running {
             committing: spawn("store-commit", fatal.clone(), move || commit.run())?,
             behind: spawn("store-behind", fatal.clone(), move || behind.run())?,
+            watching: {
+                let (shared, fatal) = (shared.clone(), fatal.clone());
+                spawn("store-watch", fatal.clone(), move || shared.watchdog.run(&fatal))?
+            },
             reading,
             shared,
             lock,
@@ -157,6 +187,8 @@ impl Inner {
         // Only now is there nothing more to come.
         running.shared.close();
         drop(running.behind.join());
+        running.shared.watchdog.close();
+        drop(running.watching.join());
         drop(running.shared);
         drop(running.lock);
     }
@@ -186,11 +218,24 @@ fn lock_dir(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn open_engine(options: &EmbeddedOptions) -> Result<Keyspaces, OpenError> {
-    let dir = &options.dir;
+/// Makes the engine's directory whole before it gets its name, so that a crash in between leaves none.
+fn create_engine(engine: &Path, options: &EmbeddedOptions) -> Result<(), OpenError> {
+    let new = engine.with_extension("new");
+    let failed = |source| OpenError::Io { path: new.clone(), source };
+    if new.exists() {
+        std::fs::remove_dir_all(&new).map_err(failed)?;
+    }
+    recovery::format(&open_engine(&new, options)?)
+        .map_err(|source| OpenError::Engine { dir: options.dir.clone(), source })?;
+    std::fs::rename(&new, engine).map_err(failed)
+}
+
+fn open_engine(engine: &Path, options: &EmbeddedOptions) -> Result<Keyspaces, OpenError> {
     // The engine asserts where it could report that files do not fit together.
-    match catch_unwind(AssertUnwindSafe(|| Keyspaces::open(dir.join("db"), options))) {
-        Ok(opened) => opened.map_err(|source| OpenError::Engine { dir: dir.clone(), source }),
-        Err(_) => Err(OpenError::Damaged { dir: dir.clone(), detail: "the storage engine panicked on it".to_owned() }),
+    match catch_unwind(AssertUnwindSafe(|| Keyspaces::open(engine, options))) {
+        Ok(opened) => opened.map_err(|source| OpenError::Engine { dir: options.dir.clone(), source }),
+        Err(_) => {
+            Err(OpenError::Damaged { dir: options.dir.clone(), detail: "the storage engine panicked on it".to_owned() })
+        }
     }
 }

@@ -75,17 +75,27 @@ impl Overlay {
     }
 
     /// The oldest records, up to about `rows_max` rows but at least one.
-    pub(super) fn oldest(&self, rows_max: usize) -> Vec<Arc<Record>> {
+    pub(super) fn round(&self, rows_max: usize) -> Vec<Arc<Record>> {
         let mut rows = 0;
-        let mut oldest = Vec::new();
+        let mut round = Vec::new();
         for (record, _) in &self.records {
             rows += record.rows();
-            if rows > rows_max && !oldest.is_empty() {
+            if rows > rows_max && !round.is_empty() {
                 break;
             }
-            oldest.push(record.clone());
+            round.push(record.clone());
         }
-        oldest
+        round
+    }
+
+    /// The number of the oldest record.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.records.front().map(|(record, _)| record.number)
+    }
+
+    /// The number of the newest record.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.records.back().map(|(record, _)| record.number)
     }
 
     /// Drops the oldest records, whose rows are written now.
@@ -204,58 +214,112 @@ impl Pending {
     }
 
     /// The pending part of a page, in the order of reading, as far as the page has room for it.
-    pub(super) fn page(&self, from: Seq, direction: Direction, limit: PageLimit) -> Vec<LogEntry> {
+    pub(super) fn page(&self, from: Seq, direction: Direction, limit: PageLimit) -> Page {
         let mut page = Page::new(limit);
-        let Some(first) = self.first() else { return page.entries };
+        let Some(first) = self.first() else { return page };
         let index = |seq: Seq| usize::try_from(seq.0.saturating_sub(first.0)).unwrap_or(usize::MAX);
         match direction {
             Direction::Forward => {
-                for entry in self.entries.range(index(from.max(first)).min(self.entries.len())..) {
-                    if !page.push(entry.clone()) {
-                        break;
-                    }
-                }
+                let start = index(from).min(self.entries.len());
+                page.fill(self.entries.range(start..).cloned());
             }
             Direction::Backward if from >= first => {
                 let end = index(from).saturating_add(1).min(self.entries.len());
-                for entry in self.entries.range(..end).rev() {
-                    if !page.push(entry.clone()) {
-                        break;
-                    }
-                }
+                page.fill(self.entries.range(..end).rev().cloned());
             }
             Direction::Backward => {}
         }
-        page.entries
+        page
     }
 }
 
 /// A page being filled, up to its limits but never without a first entry.
 pub(super) struct Page {
-    pub(super) entries: Vec<LogEntry>,
+    entries: Vec<LogEntry>,
     limit: PageLimit,
     bytes: usize,
+    /// An entry did not fit: what comes after it must not be taken in its place.
+    full: bool,
 }
 
 impl Page {
     pub(super) fn new(limit: PageLimit) -> Self {
-        Self { entries: Vec::new(), limit, bytes: 0 }
+        Self { entries: Vec::new(), limit, bytes: 0, full: false }
     }
 
-    /// Adds an entry if it fits; `false` when the page is full.
-    pub(super) fn push(&mut self, entry: LogEntry) -> bool {
-        let bytes = self.bytes + entry.encoded.len();
-        let fits = self.entries.len() < self.limit.entries && bytes <= self.limit.bytes;
-        if !self.entries.is_empty() && !fits {
-            return false;
+    /// Adds entries until one does not fit.
+    pub(super) fn fill(&mut self, entries: impl IntoIterator<Item = LogEntry>) {
+        for entry in entries {
+            let bytes = self.bytes.saturating_add(entry.encoded.len());
+            let fits = self.entries.len() < self.limit.entries && bytes <= self.limit.bytes;
+            if self.full || !(fits || self.entries.is_empty()) {
+                self.full = true;
+                return;
+            }
+            self.bytes = bytes;
+            self.entries.push(entry);
         }
-        self.bytes = bytes;
-        self.entries.push(entry);
-        true
     }
 
-    /// Whether another entry might fit; spares a look at the disk.
+    /// Whether another entry might fit: if not, there is no need to look for one.
     pub(super) fn has_room(&self) -> bool {
-        self.entries.is_empty() || (self.entries.len() < self.limit.entries && self.bytes < self.limit.bytes)
+        let may_fit = self.entries.len() < self.limit.entries && self.bytes < self.limit.bytes;
+        !self.full && (may_fit || self.entries.is_empty())
+    }
+
+    pub(super) fn into_entries(self) -> Vec<LogEntry> {
+        self.entries
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use godwit_proto::v1;
+
+    fn entry(seq: u64, id_bytes: u8) -> LogEntry {
+        let client_msg_id = ClientMsgId([id_bytes; 16]).to_bytes();
+        LogEntry::new(&v1::Entry { seq, sender_id: 1, client_msg_id, ..v1::Entry::default() })
+    }
+
+    fn sized(bytes: usize) -> LogEntry {
+        LogEntry { encoded: vec![0; bytes].into(), ..entry(1, 1) }
+    }
+
+    #[test]
+    fn a_page_never_skips_what_did_not_fit() {
+        let mut page = Page::new(PageLimit { entries: 9, bytes: 100 });
+        page.fill([sized(60), sized(60)]);
+        page.fill([sized(10)]);
+        assert!(!page.has_room());
+        assert_eq!(page.into_entries(), [sized(60)]);
+    }
+
+    #[test]
+    fn what_was_written_as_rows_leaves_and_what_came_after_stays() {
+        let conversation = ConversationId::group([1; 16]);
+        let user = UserId::new(1).unwrap();
+        let record = |number, seq: u64, change| {
+            let entries = vec![entry(seq, seq as u8)];
+            let commit = Commit { conversation, after: Seq(seq - 1), entries, members: vec![change], details: None };
+            Arc::new(Record::encode(number, vec![commit]).0)
+        };
+        let mut overlay = Overlay::default();
+        let member = Member::new(user, crate::chat::Role::Member, crate::chat::Position::START);
+        let records = [record(1, 5, MemberChange::Put(member)), record(2, 6, MemberChange::Remove(user))];
+        for record in &records {
+            overlay.publish(record.clone(), Instant::now());
+        }
+        overlay.forget(&records[..1]);
+        let pending = overlay.find(conversation).unwrap();
+        assert_eq!((pending.first(), pending.head()), (Some(Seq(6)), Some(Seq(6))));
+        assert_eq!(pending.member(user), Some(None));
+        assert_eq!(pending.find_send(user, ClientMsgId([5; 16])), None);
+        assert_eq!(overlay.memberships(user, None).into_iter().collect::<Vec<_>>(), [(conversation, false)]);
+        overlay.forget(&records[1..]);
+        assert!(overlay.find(conversation).is_none());
+        assert!(overlay.memberships.is_empty());
+        assert_eq!((overlay.bytes(), overlay.rows()), (0, 0));
     }
 }

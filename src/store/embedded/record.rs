@@ -129,7 +129,7 @@ mod tests {
             members: vec![MemberChange::Put(member), MemberChange::Remove(user)],
             details: Some(ConversationDetails { title: "Über uns".to_owned() }),
         };
-        let untouched = Commit { entries: vec![], members: vec![], details: None, after: Seq::ZERO, ..commit.clone() };
+        let untouched = Commit { entries: vec![], members: vec![], details: None, after: Seq::ZERO, ..commit };
         let (record, value) = Record::encode(12, vec![commit, untouched]);
         assert_eq!(Record::decode(&value).unwrap(), record);
     }

@@ -5,30 +5,44 @@ use super::{
     keys,
     keyspaces::Keyspaces,
     record::Record,
-    round::Round,
 };
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 /// What this version writes and reads.
 const FORMAT: u64 = 1;
 
-/// Where the records stand once recovery is over.
+/// Where the records stand.
 pub(super) struct Recovered {
-    /// The newest durable record; its rows and those of all before it are durable too.
-    pub(super) number: u64,
     /// Records up to here are gone.
     pub(super) removed_upto: u64,
+    /// Records up to here have their rows, durably.
+    pub(super) rows_upto: u64,
+    /// The records after that. Some of their rows may be there, and others not.
+    pub(super) records: Vec<Record>,
 }
 
-/// Checks that the records are complete, `expected` of them at least, and writes the rows that were still missing.
-pub(super) fn recover(
-    keyspaces: &Keyspaces,
-    expected: Option<u64>,
-    rows_max: usize,
-    dir: &Path,
-    guard: &Path,
-) -> Result<Recovered, OpenError> {
+impl Recovered {
+    /// The newest durable record.
+    pub(super) fn newest(&self) -> u64 {
+        self.rows_upto + self.records.len() as u64
+    }
+}
+
+/// What has to be there.
+pub(super) struct Expected<'a> {
+    /// The newest record that was durable.
+    pub(super) number: u64,
+    /// The file that says so.
+    pub(super) guard: &'a Path,
+    /// A copy of the journal as it was found, if its end was cut off.
+    pub(super) torn: Option<&'a Path>,
+}
+
+/// Checks that the records are complete, and reads those whose rows are still missing: as many as the write-behind was
+/// allowed to lag.
+pub(super) fn recover(keyspaces: &Keyspaces, expected: &Expected<'_>, dir: &Path) -> Result<Recovered, OpenError> {
     let failed = |error: RowError| match error {
+        RowError::Poisoned => OpenError::Engine { dir: dir.to_owned(), source: fjall::Error::Poisoned },
         RowError::Engine(source) => OpenError::Engine { dir: dir.to_owned(), source },
         RowError::Damaged(detail) => OpenError::Damaged { dir: dir.to_owned(), detail },
     };
@@ -41,21 +55,32 @@ pub(super) fn recover(
         let detail = format!("record {missing} is gone, and {newest} is there");
         return Err(OpenError::Damaged { dir: dir.to_owned(), detail });
     }
-    if let Some(expected) = expected.filter(|expected| *expected > newest) {
-        let (dir, guard) = (dir.to_owned(), guard.to_owned());
-        return Err(OpenError::CommitsMissing { dir, guard, expected, found: newest });
+    if expected.number > newest {
+        return Err(OpenError::CommitsMissing {
+            dir: dir.to_owned(),
+            guard: expected.guard.to_owned(),
+            expected: expected.number,
+            found: newest,
+            torn: expected.torn.map(Path::to_owned),
+        });
     }
-    replay(keyspaces, rows_upto, newest, rows_max).map_err(failed)?;
-    Ok(Recovered { number: newest, removed_upto })
+    let records = (rows_upto + 1..=newest).map(|number| record(keyspaces, number));
+    let records = records.collect::<Result<_, _>>().map_err(failed)?;
+    Ok(Recovered { removed_upto, rows_upto, records })
+}
+
+/// Notes this version's format in a new store, durably.
+pub(super) fn format(keyspaces: &Keyspaces) -> fjall::Result<()> {
+    keyspaces.meta.insert(keys::FORMAT, FORMAT.to_be_bytes())?;
+    keyspaces.persist()
 }
 
 fn check_format(keyspaces: &Keyspaces, dir: &Path, failed: impl Fn(RowError) -> OpenError) -> Result<(), OpenError> {
-    match keyspaces.meta.get(keys::FORMAT).map_err(|error| failed(error.into()))? {
-        Some(value) => match keys::number(&value).map_err(failed)? {
-            FORMAT => Ok(()),
-            found => Err(OpenError::Format { dir: dir.to_owned(), found, known: FORMAT }),
-        },
-        None => keyspaces.meta.insert(keys::FORMAT, FORMAT.to_be_bytes()).map_err(|error| failed(error.into())),
+    let value = keyspaces.meta.get(keys::FORMAT).map_err(|error| failed(error.into()))?;
+    match value.map(|value| keys::number(&value)).transpose().map_err(&failed)? {
+        Some(FORMAT) => Ok(()),
+        Some(found) => Err(OpenError::Format { dir: dir.to_owned(), found, known: FORMAT }),
+        None => Err(failed(RowError::Damaged("the store's format is missing".to_owned()))),
     }
 }
 
@@ -67,28 +92,10 @@ fn present(keyspaces: &Keyspaces) -> Result<Vec<u64>, RowError> {
     keyspaces.records.iter().map(|record| number(&record.key()?)).collect()
 }
 
-/// Writes records `after+1..=newest` as rows, durably.
-fn replay(keyspaces: &Keyspaces, after: u64, newest: u64, rows_max: usize) -> Result<(), RowError> {
-    let mut round = Vec::new();
-    let mut rows = 0;
-    for number in after + 1..=newest {
-        let value = keyspaces.records.get(keys::record(number))?;
-        let record = value.map(|value| Record::decode(&value)).transpose()?;
-        let Some(record) = record.filter(|record| record.number == number) else {
-            return Err(RowError::Damaged(format!("record {number} is not under its key")));
-        };
-        rows += record.rows();
-        round.push(Arc::new(record));
-        if rows >= rows_max || number == newest {
-            // Removing records is left to the write-behind.
-            #[allow(clippy::reversed_empty_ranges)]
-            Round::new(&round).batch(keyspaces, 1..=0, true)?.commit()?;
-            round.clear();
-            rows = 0;
-        }
-    }
-    if newest > after {
-        tracing::info!(records = newest - after, "wrote the rows that were missing");
-    }
-    Ok(keyspaces.persist()?)
+fn record(keyspaces: &Keyspaces, number: u64) -> Result<Record, RowError> {
+    let value = keyspaces.records.get(keys::record(number))?;
+    let record = value.map(|value| Record::decode(&value)).transpose()?;
+    record
+        .filter(|record| record.number == number)
+        .ok_or_else(|| RowError::Damaged(format!("record {number} is not under its key")))
 }

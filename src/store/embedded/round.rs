@@ -1,4 +1,4 @@
-//! The rows of some records, sorted by key, as one batch of the engine.
+//! The rows of some records, sorted by key, in a few batches of the engine.
 
 use super::{
     error::RowError,
@@ -58,26 +58,33 @@ impl Round {
         Self { conversations, upto: records.last().map_or(0, |record| record.number) }
     }
 
-    /// The batch, to be committed by the caller. It also removes the records `removable`, whose own rows have to be
-    /// durable: were they removed together with these rows, an engine that flushes one keyspace and not the other before
-    /// a power cut could keep the removal alone.
+    /// Writes the rows, in batches of about `batch_rows_max` that `commit` is given in order. What belongs to one
+    /// conversation is in one batch, and how far the rows have come is in the last one.
+    ///
+    /// It also removes the records `removable`, whose own rows have to be durable: were they removed together with these
+    /// rows, an engine that flushes one keyspace and not the other before a power cut could keep the removal alone.
     ///
     /// `replay`: a crash may have left some of these rows and not others, so nothing about them is taken for granted.
-    pub(super) fn batch(
+    pub(super) fn write(
         &self,
         keyspaces: &Keyspaces,
         removable: RangeInclusive<u64>,
         replay: bool,
-    ) -> Result<OwnedWriteBatch, RowError> {
+        batch_rows_max: usize,
+        mut commit: impl FnMut(OwnedWriteBatch) -> fjall::Result<()>,
+    ) -> Result<(), RowError> {
         let mut batch = keyspaces.db.batch();
         for (&conversation, changes) in &self.conversations {
             changes.rows(conversation, keyspaces, replay, &mut batch)?;
+            if batch.len() >= batch_rows_max {
+                commit(std::mem::replace(&mut batch, keyspaces.db.batch()))?;
+            }
         }
         for number in removable {
             batch.remove(&keyspaces.records, keys::record(number));
         }
         batch.insert(&keyspaces.meta, keys::ROWS_UPTO, self.upto.to_be_bytes());
-        Ok(batch)
+        Ok(commit(batch)?)
     }
 
     /// The newest record in it.
@@ -204,4 +211,79 @@ fn fitting(entries: &[LogEntry]) -> usize {
         bytes <= ROW_BYTES_MAX
     });
     fitting.count().max(1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        chat::{Position, Role},
+        store::{Commit, embedded::EmbeddedOptions},
+    };
+    use godwit_proto::{ClientMsgId, v1};
+
+    const NONE: RangeInclusive<u64> = RangeInclusive::new(1, 0);
+
+    fn group() -> ConversationId {
+        ConversationId::group([1; 16])
+    }
+
+    /// Record `number` has entries `seqs` and brings one member, of the same number.
+    fn record(number: u64, seqs: RangeInclusive<u64>) -> Arc<Record> {
+        let after = Seq(seqs.start() - 1);
+        let entry = |seq: u64| {
+            let client_msg_id = ClientMsgId([seq as u8; 16]).to_bytes();
+            LogEntry::new(&v1::Entry { seq, sender_id: 1, client_msg_id, ..v1::Entry::default() })
+        };
+        let member = Member::new(UserId::new(number).unwrap(), Role::Member, Position::START);
+        let members = vec![MemberChange::Put(member)];
+        let commit =
+            Commit { conversation: group(), after, entries: seqs.map(entry).collect(), members, details: None };
+        Arc::new(Record::encode(number, vec![commit]).0)
+    }
+
+    fn conversation(keyspaces: &Keyspaces) -> ConversationRow {
+        ConversationRow::decode(&*keyspaces.conversations.get(group().as_bytes()).unwrap().unwrap()).unwrap()
+    }
+
+    fn rows(keyspaces: &Keyspaces) -> Vec<Vec<u64>> {
+        let row = |row: fjall::Guard| {
+            EntriesRow::read(&row.value().unwrap()).unwrap().iter().map(|entry| entry.seq.0).collect()
+        };
+        keyspaces.entries.iter().map(row).collect()
+    }
+
+    #[test]
+    fn a_replay_puts_right_whatever_a_crash_left_of_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyspaces = Keyspaces::open(dir.path(), &EmbeddedOptions::new(dir.path())).unwrap();
+        let records = [record(1, 1..=3), record(2, 4..=5), record(3, 6..=9)];
+        let write = |records: &[Arc<Record>], replay| {
+            Round::new(records).write(&keyspaces, NONE, replay, 1, OwnedWriteBatch::commit).unwrap();
+        };
+        write(&records[..1], false);
+        write(&records[1..2], false);
+        write(&records[2..], false);
+        assert_eq!(rows(&keyspaces), [vec![1, 2, 3], vec![4, 5], vec![6, 7, 8, 9]]);
+        assert_eq!(conversation(&keyspaces).member_count, 3);
+        // The machine died. The engine had flushed entries and conversations, but not all members, nor how far it was.
+        keyspaces.members.remove(keys::member(group(), UserId::new(2).unwrap())).unwrap();
+        // This time, the rounds are others.
+        write(&records[1..], true);
+        assert_eq!(rows(&keyspaces), [vec![1, 2, 3], vec![4, 5, 6, 7, 8, 9]]);
+        let row = conversation(&keyspaces);
+        assert_eq!((row.member_count, row.head, row.head_row_first), (3, 9, 4));
+    }
+
+    #[test]
+    fn entries_written_together_share_rows_of_bounded_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyspaces = Keyspaces::open(dir.path(), &EmbeddedOptions::new(dir.path())).unwrap();
+        let records = [record(1, 1..=200), record(2, 201..=300)];
+        Round::new(&records).write(&keyspaces, NONE, false, 1, OwnedWriteBatch::commit).unwrap();
+        let rows = rows(&keyspaces);
+        assert_eq!(rows.concat(), (1..=300).collect::<Vec<_>>());
+        assert_eq!(rows.len(), 300_usize.div_ceil(ROW_ENTRIES_MAX));
+    }
 }

@@ -1,0 +1,48 @@
+//! Which server a run starts.
+
+use anyhow::{Context, bail, ensure};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// `chosen`, or the `godwit` beside this program. Under `cargo run`, that one is built first: otherwise a server from
+/// before the last change would be tested, or none would be there.
+pub fn find(chosen: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = chosen {
+        ensure!(path.is_file(), "there is no server at {}", path.display());
+        return Ok(path);
+    }
+    let own = env::current_exe().context("the path of this program")?;
+    let directory = own.parent().context("this program lies in no directory")?;
+    let server = directory.join(format!("godwit{}", env::consts::EXE_SUFFIX));
+    if let Some(cargo) = env::var_os("CARGO") {
+        build(cargo, directory)?;
+    }
+    if !server.is_file() {
+        bail!(
+            "there is no server at {}; build it with `cargo build --release -p godwit`, or name one with --server-binary",
+            server.display()
+        );
+    }
+    Ok(server)
+}
+
+fn build(cargo: OsString, profile_directory: &Path) -> anyhow::Result<()> {
+    let profile = match profile_directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    eprintln!("Building the server: cargo build --profile {profile} -p godwit");
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--profile", profile, "-p", "godwit", "--bin", "godwit"]);
+    // `cargo run` works from anywhere in the workspace; so must this.
+    if let Some(manifest) = env::var_os("CARGO_MANIFEST_DIR") {
+        command.current_dir(manifest);
+    }
+    let status = command.status().context("running cargo")?;
+    ensure!(status.success(), "the server does not build: cargo ended with {status}");
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! A server of one's own: started on a temporary directory, killed and started again, and gone when the run is.
+
+use anyhow::{Context, bail, ensure};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A `godwit serve` that runs. Dropping it kills the process and removes its directory.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: Option<Child>,
+    launch: Launch,
+    directory: TempDir,
+    fingerprint: String,
+    /// Of the processes that are gone.
+    past: Figures,
+    starts: u32,
+}
+
+/// How the server is started, every time the same.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program.
+    pub binary: PathBuf,
+    /// `--cores`; the server's own default when `None`.
+    pub cores: Option<usize>,
+    /// Configuration, as environment variables.
+    pub environment: Vec<(&'static str, String)>,
+    address: SocketAddr,
+}
+
+impl Launch {
+    /// A server on a free port of the loopback interface.
+    pub fn new(
+        binary: PathBuf,
+        cores: Option<usize>,
+        environment: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { binary, cores, environment, address: free_address()? })
+    }
+}
+
+/// What a server has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// User and system time.
+    pub cpu_s: f64,
+    /// The most memory that was resident at once.
+    pub rss_bytes: u64,
+}
+
+impl Figures {
+    /// Of a process and the one that took its place: times add up, memory does not.
+    fn followed_by(self, next: Self) -> Self {
+        Self { cpu_s: self.cpu_s + next.cpu_s, rss_bytes: self.rss_bytes.max(next.rss_bytes) }
+    }
+}
+
+impl ServerProcess {
+    /// Starts a server on a new temporary directory and waits until it serves.
+    pub async fn start(launch: Launch) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("godwit-loadtest-").tempdir()?;
+        let past = Figures::default();
+        let mut server = Self { child: None, launch, directory, fingerprint: String::new(), past, starts: 0 };
+        server.launch().await?;
+        Ok(server)
+    }
+
+    /// Where it listens; the same after a restart.
+    pub fn address(&self) -> SocketAddr {
+        self.launch.address
+    }
+
+    /// Of its certificate, in hexadecimal digits.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Kills the process as a power failure would, without a word, and starts another on the same directory and port.
+    pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        self.launch().await
+    }
+
+    /// What all its processes have used up to now.
+    pub fn figures(&self) -> anyhow::Result<Figures> {
+        Ok(match &self.child {
+            Some(child) => self.past.followed_by(process_figures(child.id())?),
+            None => self.past,
+        })
+    }
+
+    /// Fails if the process ended by itself.
+    pub fn check_alive(&mut self) -> anyhow::Result<()> {
+        if let Some(child) = &mut self.child
+            && let Some(status) = child.try_wait()?
+        {
+            bail!("the server ended with {status}:\n{}", self.last_words());
+        }
+        Ok(())
+    }
+
+    /// Leaves the directory with the server's data and its log where it is, for whoever looks for the cause.
+    pub fn keep_directory(&mut self) -> &Path {
+        self.directory.disable_cleanup(true);
+        self.directory.path()
+    }
+
+    async fn launch(&mut self) -> anyhow::Result<()> {
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        writeln!(&log, "--- start {}", self.starts)?;
+        self.starts += 1;
+
+        let mut command = Command::new(&self.launch.binary);
+        command.arg("serve").arg("--listen").arg(self.launch.address.to_string());
+        command.arg("--data-dir").arg(self.directory.path().join("data"));
+        if let Some(cores) = self.launch.cores {
+            command.arg("--cores").arg(cores.to_string());
+        }
+        command.envs(self.launch.environment.iter().map(|(key, value)| (key, value)));
+        command.current_dir(self.directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
+        let mut child = command.spawn().with_context(|| format!("starting {}", self.launch.binary.display()))?;
+        let stdout = child.stdout.take();
+        self.child = Some(child);
+
+        let (ready, announced) = mpsc::channel();
+        if let Some(stdout) = stdout {
+            // Reads to the end, so that the server never blocks on a full pipe.
+            thread::spawn(move || copy_until_announced(BufReader::new(stdout), log, &ready));
+        }
+        self.fingerprint = self.wait_for(&announced).await?;
+        Ok(())
+    }
+
+    async fn wait_for(&mut self, announced: &mpsc::Receiver<String>) -> anyhow::Result<String> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Ok(fingerprint) = announced.try_recv() {
+                return Ok(fingerprint);
+            }
+            self.check_alive()?;
+            if Instant::now() > deadline {
+                bail!("the server was not ready after {START_TIMEOUT:?}:\n{}", self.last_words());
+            }
+            tokio::time::sleep(START_POLL).await;
+        }
+    }
+
+    fn kill(&mut self) -> anyhow::Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        // Its figures are gone with it.
+        let figures = process_figures(child.id());
+        child.kill()?;
+        child.wait()?;
+        self.past = self.past.followed_by(figures?);
+        Ok(())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("server.log")
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n")
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // An error says that it is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What a running process has used, by its id.
+pub fn process_figures(pid: u32) -> anyhow::Result<Figures> {
+    let read = |file: &str| {
+        fs::read_to_string(format!("/proc/{pid}/{file}")).with_context(|| format!("the figures of process {pid}"))
+    };
+    let (stat, status) = (read("stat")?, read("status")?);
+    Ok(Figures { cpu_s: cpu_seconds(&stat)?, rss_bytes: peak_rss(&status)? })
+}
+
+/// From `/proc/<pid>/stat`; see proc_pid_stat(5).
+fn cpu_seconds(stat: &str) -> anyhow::Result<f64> {
+    // The second field is the program's name in parentheses and may hold anything, also spaces and parentheses.
+    let (_, after_name) = stat.rsplit_once(')').context("/proc/<pid>/stat has no name")?;
+    let ticks: Vec<u64> = after_name.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    ensure!(ticks.len() == 2, "/proc/<pid>/stat is too short");
+    Ok((ticks[0] + ticks[1]) as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// From `/proc/<pid>/status`; see proc_pid_status(5).
+fn peak_rss(status: &str) -> anyhow::Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("/proc/<pid>/status has no VmHWM")?;
+    Ok(kib.trim().parse::<u64>()? * 1024)
+}
+
+/// Copies the server's standard output to its log, and says so when the fingerprint appears in it.
+fn copy_until_announced(stdout: impl BufRead, mut log: impl Write, ready: &mpsc::Sender<String>) {
+    for line in stdout.lines().map_while(Result::ok) {
+        // A log that cannot be written is no reason to stop reading.
+        let _ = writeln!(log, "{line}");
+        if let Some(fingerprint) = fingerprint_in(&line) {
+            // Nobody listens after the first one.
+            let _ = ready.send(fingerprint);
+        }
+    }
+}
+
+/// A SHA-256 in hexadecimal digits among the words of a line.
+fn fingerprint_in(line: &str) -> Option<String> {
+    line.split(|c: char| !c.is_ascii_hexdigit() && c != ':')
+        .map(|word| word.replace(':', ""))
+        .find(|word| word.len() == 64)
+}
+
+/// A UDP port that is free and stays so: below the ports that the system hands out by itself, or a client's socket might
+/// take it while the server is down.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    for _ in 0..PORT_ATTEMPTS {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));
+        if UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free UDP port among {PORTS:?}");
+}
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_POLL: Duration = Duration::from_millis(5);
+const LAST_WORDS_LINES: usize = 20;
+/// Linux hands out ports from 32768 on.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+const PORT_ATTEMPTS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_behind_a_name_with_spaces_and_parentheses() {
+        let stat = "7 (a ) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 250 150 0 0 20 0 3 0 9 1 2 3";
+        let seconds = 400.0 / rustix::param::clock_ticks_per_second() as f64;
+        assert_eq!(cpu_seconds(stat).unwrap(), seconds);
+        assert!(cpu_seconds("7 (short) S 1").is_err());
+    }
+
+    #[test]
+    fn memory_is_the_peak_in_bytes() {
+        assert_eq!(peak_rss("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n").unwrap(), 2048 * 1024);
+        assert!(peak_rss("Name:\tx\n").is_err());
+    }
+
+    #[test]
+    fn this_process_has_figures() {
+        let figures = process_figures(std::process::id()).unwrap();
+        assert!(figures.rss_bytes > 0 && figures.cpu_s >= 0.0);
+    }
+
+    #[test]
+    fn times_add_up_over_restarts_and_memory_is_the_largest() {
+        let first = Figures { cpu_s: 1.5, rss_bytes: 30 };
+        assert_eq!(first.followed_by(Figures { cpu_s: 2.0, rss_bytes: 20 }), Figures { cpu_s: 3.5, rss_bytes: 30 });
+    }
+
+    #[test]
+    fn a_fingerprint_is_found_with_and_without_colons() {
+        let plain = "0123456789abcdef".repeat(4);
+        assert_eq!(fingerprint_in(&format!("  fingerprint  {plain}")), Some(plain.clone()));
+        let colons: Vec<_> = plain.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
+        assert_eq!(fingerprint_in(&format!("sha256 {}.", colons.join(":"))), Some(plain));
+        assert_eq!(fingerprint_in("listening on 127.0.0.1:4433"), None);
+    }
+}

@@ -1,0 +1,262 @@
+//! What a line of input means.
+
+use super::sanitize;
+use data_encoding::HEXLOWER_PERMISSIVE;
+use godwit_client::ConversationId;
+use thiserror::Error;
+
+/// A line, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// Nothing, or only spaces.
+    Empty,
+    /// A message to the current conversation.
+    Text(String),
+    /// Something to do.
+    Command(Command),
+}
+
+/// What a line that begins with `/` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Make this the current conversation.
+    To(Target),
+    /// Make a group with these users.
+    Group {
+        /// What it is called.
+        title: String,
+        /// Its members besides the user.
+        names: Vec<String>,
+    },
+    /// Add users to the current group.
+    Add(Vec<String>),
+    /// Remove users from the current group.
+    Remove(Vec<String>),
+    /// Leave the current group.
+    Leave,
+    /// Show who is in the current conversation.
+    Members,
+    /// Mark the current conversation as read.
+    Read,
+    /// Revoke this device's token and end.
+    Logout,
+    /// Show the commands.
+    Help,
+    /// End.
+    Quit,
+}
+
+/// A conversation, as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The direct conversation with this user.
+    User(String),
+    /// The group with this title; of several, the one that was active last.
+    Title(String),
+    /// The conversation with this id.
+    Id(ConversationId),
+}
+
+/// A line that means nothing. The text says what would.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// There is no such command.
+    #[error("there is no command /{0}; /help lists them, and //{0} sends it as a message")]
+    Unknown(String),
+    /// Something is missing, or too much.
+    #[error("this is written {0}")]
+    Usage(&'static str),
+    /// Not an id.
+    #[error("a conversation's id is 32 hexadecimal digits")]
+    Id,
+    /// A quotation mark without its other half.
+    #[error("a quotation mark is missing its other half")]
+    UnclosedQuote,
+}
+
+/// Every command, and what it does.
+pub const COMMANDS: [(&str, &str); 10] = [
+    (TO, "open a conversation: bob, or #title for a group"),
+    (GROUP, "make a group; a title of several words goes in quotes"),
+    (ADD, "add people to this group"),
+    (REMOVE, "remove people from this group"),
+    ("/leave", "leave this group"),
+    ("/members", "show who is here"),
+    ("/read", "mark this conversation as read"),
+    ("/logout", "log this device out and quit"),
+    ("/help", "show this"),
+    ("/quit", "quit; so does Ctrl-C"),
+];
+
+const TO: &str = "/to NAME";
+const GROUP: &str = "/group TITLE NAME…";
+const ADD: &str = "/add NAME…";
+const REMOVE: &str = "/remove NAME…";
+
+/// Reads a line. One that begins with `//` is a message that begins with `/`.
+pub fn parse(line: &str) -> Result<Line, CommandError> {
+    let trimmed = line.trim();
+    if trimmed.is_empty() {
+        return Ok(Line::Empty);
+    }
+    let Some(command) = trimmed.strip_prefix('/') else { return Ok(Line::Text(line.to_owned())) };
+    if command.starts_with('/') {
+        return Ok(Line::Text(trimmed[1..].to_owned()));
+    }
+    let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let rest = rest.trim();
+    let command = match name.to_lowercase().as_str() {
+        "to" => Command::To(target(rest)?),
+        "group" => {
+            let mut words = words(rest)?.into_iter();
+            let title = words.next().filter(|title| !title.is_empty()).ok_or(CommandError::Usage(GROUP))?;
+            Command::Group { title, names: words.map(|word| bare(&word)).collect() }
+        }
+        "add" => Command::Add(names(rest, ADD)?),
+        "remove" => Command::Remove(names(rest, REMOVE)?),
+        "leave" => alone(rest, "/leave", Command::Leave)?,
+        "members" => alone(rest, "/members", Command::Members)?,
+        "read" => alone(rest, "/read", Command::Read)?,
+        "logout" => alone(rest, "/logout", Command::Logout)?,
+        "help" => Command::Help,
+        "quit" => alone(rest, "/quit", Command::Quit)?,
+        _ => return Err(CommandError::Unknown(sanitize::line(name))),
+    };
+    Ok(Line::Command(command))
+}
+
+fn target(rest: &str) -> Result<Target, CommandError> {
+    if let Some(title) = rest.strip_prefix('#') {
+        let title = words(title).map(|words| words.join(" ")).unwrap_or_else(|_| title.to_owned());
+        return if title.is_empty() { Err(CommandError::Usage(TO)) } else { Ok(Target::Title(title)) };
+    }
+    // A username holds no colon.
+    if let Some(hex) = rest.strip_prefix("id:") {
+        let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).map_err(|_| CommandError::Id)?;
+        return ConversationId::from_slice(&bytes).map(Target::Id).map_err(|_| CommandError::Id);
+    }
+    let mut names = names(rest, TO)?;
+    match names.pop() {
+        Some(name) if names.is_empty() => Ok(Target::User(name)),
+        _ => Err(CommandError::Usage(TO)),
+    }
+}
+
+fn names(rest: &str, usage: &'static str) -> Result<Vec<String>, CommandError> {
+    let names: Vec<String> = words(rest)?.iter().map(|word| bare(word)).collect();
+    if names.is_empty() || names.iter().any(String::is_empty) {
+        return Err(CommandError::Usage(usage));
+    }
+    Ok(names)
+}
+
+/// People write `@bob` out of habit; no username begins with `@`.
+fn bare(word: &str) -> String {
+    word.strip_prefix('@').unwrap_or(word).to_owned()
+}
+
+fn alone(rest: &str, usage: &'static str, command: Command) -> Result<Command, CommandError> {
+    if rest.is_empty() { Ok(command) } else { Err(CommandError::Usage(usage)) }
+}
+
+/// Splits at spaces, except between quotation marks.
+fn words(text: &str) -> Result<Vec<String>, CommandError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' | '“' | '”' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            c if c.is_whitespace() && !quoted => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    if quoted {
+        return Err(CommandError::UnclosedQuote);
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+    use super::*;
+    use godwit_client::UserId;
+
+    fn command(line: &str) -> Command {
+        match parse(line) {
+            Ok(Line::Command(command)) => command,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn user(name: &str) -> Command {
+        Command::To(Target::User(name.into()))
+    }
+
+    #[test]
+    fn what_does_not_begin_with_a_slash_is_a_message() {
+        assert_eq!(parse("  hi there "), Ok(Line::Text("  hi there ".into())));
+        assert_eq!(parse("//shrug"), Ok(Line::Text("/shrug".into())));
+        assert_eq!(parse(" \n "), Ok(Line::Empty));
+    }
+
+    #[test]
+    fn a_conversation_is_named_by_user_title_or_id() {
+        assert_eq!(command("/to bob"), user("bob"));
+        assert_eq!(command(" /TO  @小明 "), user("小明"));
+        assert_eq!(command("/to #Lunch crew"), Command::To(Target::Title("Lunch crew".into())));
+        assert_eq!(command("/to #\"Lunch crew\""), Command::To(Target::Title("Lunch crew".into())));
+        let id = ConversationId::direct(UserId::new(3).unwrap(), UserId::new(7).unwrap());
+        let hex = data_encoding::HEXLOWER.encode(id.as_bytes());
+        assert_eq!(command(&format!("/to id:{hex}")), Command::To(Target::Id(id)));
+        assert_eq!(parse("/to id:12"), Err(CommandError::Id));
+    }
+
+    #[test]
+    fn a_group_has_a_title_that_quotes_keep_together() {
+        let group = |title: &str, names: &[&str]| Command::Group {
+            title: title.into(),
+            names: names.iter().map(|&name| name.into()).collect(),
+        };
+        assert_eq!(command("/group lunch bob @carol"), group("lunch", &["bob", "carol"]));
+        assert_eq!(command("/group \"Lunch crew\" bob"), group("Lunch crew", &["bob"]));
+        assert_eq!(command("/group solo"), group("solo", &[]));
+        assert_eq!(parse("/group \"Lunch bob"), Err(CommandError::UnclosedQuote));
+    }
+
+    #[test]
+    fn a_command_with_something_missing_or_too_much_says_how_it_is_written() {
+        for (line, usage) in [
+            ("/to", TO),
+            ("/to a b", TO),
+            ("/to #", TO),
+            ("/group", GROUP),
+            ("/add", ADD),
+            ("/remove @", REMOVE),
+            ("/leave now", "/leave"),
+            ("/quit it", "/quit"),
+        ] {
+            assert_eq!(parse(line), Err(CommandError::Usage(usage)), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_is_not_sent_as_a_message() {
+        let error = parse("/frobnicate bob").unwrap_err();
+        assert_eq!(error, CommandError::Unknown("frobnicate".into()));
+        assert!(error.to_string().contains("/help"));
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for (usage, _) in COMMANDS {
+            let line = usage.replace("TITLE", "t").replace("NAME…", "a b").replace("NAME", "a");
+            assert!(matches!(parse(&line), Ok(Line::Command(_))), "{line}");
+        }
+    }
+}

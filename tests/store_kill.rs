@@ -1,0 +1,151 @@
+//! A process that is killed at any moment loses nothing that it was told is durable.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod store_suite;
+
+use godwit::{
+    chat::{Member, MemberChange, Position},
+    store::{
+        Commit, CommitOutcome, CreateUserOutcome, Direction, LogStore, PageLimit, Store, UserStore,
+        embedded::{Embedded, EmbeddedOptions},
+    },
+};
+use godwit_proto::{ConversationId, Seq};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use store_suite::{build::*, wait};
+
+const ROUNDS: u64 = 30;
+/// Set for the process that is going to be killed.
+const CHILD: &str = "GODWIT_STORE_KILL_CHILD";
+const SEED: &str = "GODWIT_STORE_KILL_SEED";
+const GROUPS: u8 = 5;
+const READER: u64 = 900;
+
+fn open(dir: &Path, seed: u64) -> Embedded {
+    let mut options = EmbeddedOptions::new(dir);
+    options.disk_reserve_bytes = 0;
+    options.behind_batch_rows_max = 8;
+    // Now eager, now lazy, now bound to wait for its own write-behind.
+    match seed % 3 {
+        0 => options.behind_delay = Duration::from_millis(1),
+        1 => options.behind_rows_max = 40,
+        _ => options.behind_bytes_max = 16 * 1024,
+    }
+    Embedded::open(options).unwrap()
+}
+
+/// Whoever reads has come as far as the newest entry, which the title names: a commit that is there in part shows.
+fn commit_up_to(conversation: ConversationId, after: u64, last: u64) -> Commit {
+    let at = Position { seq: Seq(last), ordinal: last };
+    Commit {
+        members: vec![MemberChange::Put(Member { read: at, ..member(READER) }), put(READER + 1 + last % 7)],
+        details: Some(titled(&last.to_string())),
+        ..append(conversation, after + 1..=last)
+    }
+}
+
+/// Commits until it is killed, and tells each thing that was acknowledged.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(CHILD) else { return };
+    let seed = std::env::var(SEED).unwrap().parse().unwrap();
+    let mut random = StdRng::seed_from_u64(seed);
+    let store = open(Path::new(&dir), seed);
+    let mut out = std::io::stdout();
+    let mut heads: Vec<_> = (0..GROUPS).map(|n| heads_of(&store, n)).collect();
+    writeln!(out, "ready").unwrap();
+    for account_id in seed * 1_000_000 + 1.. {
+        let mut calls = Vec::new();
+        for _ in 0..random.random_range(1..4) {
+            let n = random.random_range(0..GROUPS);
+            let last = heads[usize::from(n)] + random.random_range(1..9);
+            calls.push((n, last, store.commit(vec![commit_up_to(group(n), heads[usize::from(n)], last)])));
+            heads[usize::from(n)] = last;
+        }
+        let account = (random.random_range(0..10) == 0)
+            .then(|| store.create_user(account(account_id, &format!("user{account_id}")), None));
+        for (n, last, call) in calls {
+            assert_eq!(wait(call), [CommitOutcome::Durable]);
+            writeln!(out, "head {n} {last}").unwrap();
+        }
+        if let Some(account) = account {
+            assert_eq!(wait(account), Ok(CreateUserOutcome::Created));
+            writeln!(out, "user {account_id}").unwrap();
+        }
+    }
+}
+
+/// Checks that a group is whole, and gives its newest seq.
+fn heads_of(store: &impl Store, n: u8) -> u64 {
+    let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
+    let log = wait(store.read(group(n), Seq::FIRST, Direction::Forward, all)).unwrap();
+    let head = log.len() as u64;
+    assert_eq!(log, entries(1..=head), "group {n}");
+    let summary = wait(store.summaries(vec![(group(n), user(READER))])).unwrap().remove(0);
+    let Some(summary) = summary else {
+        assert_eq!(head, 0);
+        return 0;
+    };
+    assert_eq!(summary.details, titled(&head.to_string()));
+    assert_eq!(summary.member.read.seq, Seq(head));
+    assert_eq!(summary.last, log.last().cloned());
+    let loaded = wait(store.load(group(n), 1)).unwrap().unwrap();
+    assert_eq!(summary.member_count as usize, loaded.members.len());
+    for seq in [1, head / 2 + 1, head] {
+        assert_eq!(wait(store.find_send(group(n), user(1), msg(seq))).unwrap(), Some(entry(seq)));
+    }
+    head
+}
+
+#[test]
+fn what_was_acknowledged_before_a_kill_is_there_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = StdRng::seed_from_u64(42);
+    let mut heads = BTreeMap::new();
+    let mut users = Vec::new();
+    for round in 1..=ROUNDS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture"])
+            .env(CHILD, dir.path())
+            .env(SEED, round.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let ready = lines.by_ref().find(|line| line.ends_with("ready"));
+        assert!(ready.is_some(), "round {round}: the store did not open");
+        let killed_after = Duration::from_micros(random.random_range(0..60_000));
+        let started = Instant::now();
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(killed_after.saturating_sub(started.elapsed()));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        });
+        // What it said before it died still comes; the last line may be cut off.
+        for line in lines {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["head", n, last] => drop(heads.insert(n.parse::<u8>().unwrap(), last.parse::<u64>().unwrap())),
+                ["user", id] => users.push(id.parse::<u64>().unwrap()),
+                _ => panic!("round {round}: the child said {line:?}"),
+            }
+        }
+        killer.join().unwrap();
+        let store = open(dir.path(), round + 1);
+        for (&n, &acked) in &heads {
+            assert!(heads_of(&store, n) >= acked, "round {round}: group {n} has lost what was acknowledged");
+        }
+        let ids: Vec<_> = users.iter().map(|id| user(*id)).collect();
+        let found = wait(store.users(ids)).unwrap();
+        assert_eq!(found.iter().map(|user| user.id.as_u64()).collect::<Vec<_>>(), users, "round {round}");
+    }
+    let entries: u64 = heads.values().sum();
+    println!("{entries} entries and {} users after {ROUNDS} kills", users.len());
+    assert!(entries > ROUNDS, "the children did next to nothing");
+}

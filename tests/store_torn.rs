@@ -1,0 +1,253 @@
+//! What the disk loses or damages: everything that was acknowledged comes back, or the store refuses to open.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod store_suite;
+
+use godwit::store::{
+    Commit, CommitOutcome, Direction, LogStore, PageLimit,
+    embedded::{Embedded, EmbeddedOptions, OpenError},
+};
+use godwit_proto::Seq;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use store_suite::{build::*, disk, wait};
+use tempfile::TempDir;
+
+/// Conversations in these tests.
+const GROUPS: u8 = 2;
+
+fn options(dir: &Path) -> EmbeddedOptions {
+    let mut options = EmbeddedOptions::new(dir);
+    options.disk_reserve_bytes = 0;
+    options.cache_bytes = 1024 * 1024;
+    options.behind_delay = Duration::from_secs(3600);
+    options
+}
+
+fn open(dir: &Path) -> Result<Embedded, OpenError> {
+    Embedded::open(options(dir))
+}
+
+/// Entry `seq` of every group, in one turn, with the title and the only member following it.
+fn commit_turn(store: &Embedded, seq: u64) {
+    let mut reader = member(1);
+    reader.read.seq = Seq(seq);
+    let turn = (0..GROUPS)
+        .map(|n| Commit {
+            members: vec![godwit::chat::MemberChange::Put(reader), put(1 + seq)],
+            details: Some(titled(&seq.to_string())),
+            ..append(group(n), seq..=seq)
+        })
+        .collect();
+    assert_eq!(wait(store.commit(turn)), vec![CommitOutcome::Durable; usize::from(GROUPS)]);
+}
+
+/// The number of turns that are there. Panics when one is there in part.
+fn turns(store: &Embedded) -> u64 {
+    let mut turns = None;
+    for n in 0..GROUPS {
+        let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
+        let log = wait(store.read(group(n), Seq::FIRST, Direction::Forward, all)).unwrap();
+        let head = log.len() as u64;
+        assert_eq!(log, entries(1..=head));
+        assert_eq!(*turns.get_or_insert(head), head, "a turn is there in part");
+        let summary = wait(store.summaries(vec![(group(n), user(1))])).unwrap().remove(0);
+        let Some(summary) = summary else {
+            assert_eq!(head, 0);
+            continue;
+        };
+        assert_eq!(summary.details, titled(&head.to_string()));
+        assert_eq!(summary.last, log.last().cloned());
+        assert_eq!(summary.member.read.seq, Seq(head));
+        assert_eq!(u64::from(summary.member_count), 1 + head);
+        let members = wait(store.load(group(n), 1)).unwrap().unwrap().members;
+        assert_eq!(members.len() as u64, 1 + head);
+        for seq in 1..=head {
+            assert_eq!(wait(store.find_send(group(n), user(1), msg(seq))).unwrap(), Some(entry(seq)));
+            assert_eq!(wait(store.conversations_of(user(1 + seq), None, 99)).unwrap().len(), usize::from(GROUPS));
+        }
+    }
+    turns.unwrap()
+}
+
+/// A directory to damage, made from what a store left.
+struct Wreck {
+    dir: TempDir,
+}
+
+impl Wreck {
+    fn of(left: &Path) -> Self {
+        let dir = disk::scratch();
+        disk::copy(left, &dir.path().join("store"));
+        Self { dir }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn open(&self) -> Result<Embedded, OpenError> {
+        open(&self.path())
+    }
+}
+
+/// Runs `work` for every item, on as many threads as there are cores.
+fn for_each<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_store_that_was_not_closed_has_everything() {
+    let dir = disk::scratch();
+    let store = open(dir.path()).unwrap();
+    for seq in 1..=10 {
+        commit_turn(&store, seq);
+        if seq == 4 {
+            store.settle().unwrap();
+        }
+    }
+    let wreck = Wreck::of(dir.path());
+    assert_eq!(turns(&wreck.open().unwrap()), 10);
+}
+
+#[test]
+fn rows_that_were_never_synced_are_written_again() {
+    let dir = disk::scratch();
+    let mut options = options(dir.path());
+    options.behind_delay = Duration::from_millis(1);
+    let store = Embedded::open(options).unwrap();
+    for seq in 1..=10 {
+        commit_turn(&store, seq);
+    }
+    let synced = disk::read_journal(&disk::journal(dir.path())).len();
+    // The rows of the last turns follow, unsynced; wait until they are there.
+    let mut left = synced;
+    for _ in 0..500 {
+        std::thread::sleep(Duration::from_millis(2));
+        left = disk::read_journal(&disk::journal(dir.path())).len();
+        if left > synced {
+            break;
+        }
+    }
+    let wreck = Wreck::of(dir.path());
+    drop(store);
+    assert!(left > synced, "nothing was written behind");
+    let journal = disk::journal(&wreck.path());
+    let written = disk::read_journal(&journal);
+    // Everything after the synced part may be lost, wholly or in pages, in any order.
+    let mut random = StdRng::seed_from_u64(1);
+    for keep in [synced, synced + 1, (synced + written.len()) / 2, written.len() - 1] {
+        let mut kept = written.clone();
+        kept[keep..].fill(0);
+        for _ in 0..4 {
+            let wreck = Wreck::of(&wreck.path());
+            disk::write_journal(&disk::journal(&wreck.path()), &kept);
+            assert_eq!(turns(&wreck.open().unwrap()), 10);
+            let page = random.random_range(synced..written.len());
+            kept[page..(page + 64).min(written.len())].fill(0);
+        }
+    }
+}
+
+/// A store with some turns in rows and some not, and where in its journal the last record is.
+fn with_a_last_record(turns: u64) -> (TempDir, std::ops::Range<usize>) {
+    let dir = disk::scratch();
+    let left = disk::scratch();
+    let store = open(dir.path()).unwrap();
+    for seq in 1..turns {
+        commit_turn(&store, seq);
+        if seq == turns / 2 {
+            store.settle().unwrap();
+        }
+    }
+    let start = disk::read_journal(&disk::journal(dir.path())).len();
+    commit_turn(&store, turns);
+    let end = disk::read_journal(&disk::journal(dir.path())).len();
+    disk::copy(dir.path(), left.path());
+    (left, start..end)
+}
+
+#[test]
+fn a_last_record_torn_at_any_byte_is_recovered_or_reported() {
+    const TURNS: u64 = 6;
+    let (left, last) = with_a_last_record(TURNS);
+    let written = disk::read_journal(&disk::journal(left.path()));
+    let before = {
+        // The guard as it was before the last turn: the machine died before its ack.
+        let mut before = fs::read(left.path().join("commits.guard")).unwrap();
+        let newest = (TURNS % 2) as usize * 4096;
+        before[newest..newest + 32].fill(0);
+        before
+    };
+    let cuts: Vec<_> = last.clone().collect();
+    for_each(&cuts, |&cut| {
+        let wreck = Wreck::of(left.path());
+        disk::write_journal(&disk::journal(&wreck.path()), &written[..cut]);
+        match wreck.open() {
+            Err(OpenError::CommitsMissing { expected, found, .. }) => {
+                assert_eq!((expected, found), (TURNS, TURNS - 1), "cut at {cut} of {last:?}");
+            }
+            Err(error) => panic!("cut at {cut} of {last:?}: {error}"),
+            Ok(store) => assert_eq!(turns(&store), TURNS, "cut at {cut} of {last:?}"),
+        }
+        // The same, when it had not been acknowledged yet: the store opens without it.
+        let wreck = Wreck::of(left.path());
+        disk::write_journal(&disk::journal(&wreck.path()), &written[..cut]);
+        fs::write(wreck.path().join("commits.guard"), &before).unwrap();
+        let store = wreck.open().unwrap();
+        assert_eq!(turns(&store), TURNS - 1, "cut at {cut} of {last:?}, before the ack");
+        if cut % 16 == 0 {
+            commit_turn(&store, TURNS);
+            drop(store);
+            assert_eq!(turns(&wreck.open().unwrap()), TURNS);
+        }
+    });
+}
+
+#[test]
+fn damage_anywhere_in_the_journal_is_recovered_or_reported() {
+    const TURNS: u64 = 6;
+    let (left, last) = with_a_last_record(TURNS);
+    let written = disk::read_journal(&disk::journal(left.path()));
+    let mut random = StdRng::seed_from_u64(7);
+    let mut flips: Vec<_> = last.map(|byte| (byte, 1_u8 << random.random_range(0..8))).collect();
+    flips.extend((0..1_200).map(|_| (random.random_range(0..written.len()), 1 << random.random_range(0..8))));
+    let silent = Mutex::new(Vec::new());
+    let (refused, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    for_each(&flips, |&(byte, bit)| {
+        let wreck = Wreck::of(left.path());
+        let mut damaged = written.clone();
+        damaged[byte] ^= bit;
+        disk::write_journal(&disk::journal(&wreck.path()), &damaged);
+        let Ok(store) = wreck.open() else {
+            refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let complete = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            assert_eq!(turns(&store), TURNS);
+        }));
+        match complete {
+            Ok(()) => drop(recovered.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => silent.lock().unwrap().push((byte, bit)),
+        }
+    });
+    println!("{} refused, {} recovered", refused.into_inner(), recovered.into_inner());
+    assert_eq!(silent.into_inner().unwrap(), [], "flips after which less is there than was acknowledged");
+}
