@@ -182,7 +182,7 @@ impl World {
             Event::ClientEnd(connection) => self.end_client(connection),
             Event::ServerEnd(connection) => self.end_server(connection),
         }
-        if self.trace.steps % CHECK_EVERY_STEPS == 0 {
+        if self.trace.steps.is_multiple_of(CHECK_EVERY_STEPS) {
             self.check(false);
         }
     }
