@@ -31,6 +31,7 @@ const READER: u64 = 900;
 fn open(dir: &Path, seed: u64) -> Embedded {
     let mut options = EmbeddedOptions::new(dir);
     options.disk_reserve_bytes = 0;
+    options.behind_batch_rows_max = 8;
     // Now eager, now lazy, now bound to wait for its own write-behind.
     match seed % 3 {
         0 => options.behind_delay = Duration::from_millis(1),

@@ -87,6 +87,27 @@ fn what_was_asked_before_closing_is_answered() {
     assert_eq!(read_all(&Embedded::open(options(dir.path())).unwrap()).len(), 500);
 }
 
+#[test]
+fn settling_ends_while_commits_go_on() {
+    let dir = disk::scratch();
+    let store = Embedded::open(options(dir.path())).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for seq in 1.. {
+                assert_eq!(commit(&store, seq), CommitOutcome::Durable);
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..20 {
+            store.settle().unwrap();
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
 /// A disk whose free space the test decides.
 fn with_free_bytes(dir: &Path, free_bytes: &Arc<AtomicU64>) -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(dir);
@@ -249,7 +270,7 @@ fn a_small_disk_fills_up_and_is_used_again_when_a_file_is_deleted() {
     options.disk_reserve_bytes = 48 * 1024 * 1024;
     options.behind_bytes_max = 4 * 1024 * 1024;
     options.on_fatal = Arc::new(|reason| panic!("{reason}"));
-    let store = Embedded::open(options.clone()).unwrap();
+    let mut store = Embedded::open(options.clone()).unwrap();
     let mut head = 0;
     let mut fill = |store: &Embedded| {
         let before = head;
@@ -276,6 +297,11 @@ fn a_small_disk_fills_up_and_is_used_again_when_a_file_is_deleted() {
     let mut rest = std::fs::File::create(Path::new(&disk).join("rest")).unwrap();
     while io::Write::write_all(&mut rest, &[1; 64 * 1024]).is_ok() {}
     std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(fill(&store), (full, full));
+    check(&store, full);
+    // Not even a restart needs room.
+    store.close();
+    store = Embedded::open(options.clone()).unwrap();
     assert_eq!(fill(&store), (full, full));
     check(&store, full);
     drop(rest);

@@ -140,6 +140,7 @@ fn open(dir: &Path, eager: bool) -> Embedded {
     options.disk_reserve_bytes = 0;
     options.cache_bytes = 1024 * 1024;
     options.heads_max = 2;
+    options.behind_batch_rows_max = 1;
     options.behind_delay = if eager { Duration::ZERO } else { Duration::from_secs(3600) };
     Embedded::open(options).unwrap()
 }

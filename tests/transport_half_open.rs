@@ -8,7 +8,7 @@ mod counters;
 mod support;
 
 use counters::Counters;
-use godwit::transport::{TransportOptions, metric_names::HANDSHAKES};
+use godwit::{telemetry::metric::HANDSHAKES, transport::TransportOptions};
 use quinn::Endpoint;
 use std::{
     collections::HashMap,

@@ -78,8 +78,9 @@ impl Core {
 
     /// A connection sent a frame.
     pub fn on_frame(&mut self, now_ms: u64, session: SessionId, channel: Channel, frame: Bytes, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         self.handle_frame(now_ms, session, channel, frame, effects);
-        self.deliver_local(now_ms, effects);
+        self.deliver_local(now_ms, sent_before, effects);
     }
 
     /// A connection that did not read reads again.
@@ -94,6 +95,7 @@ impl Core {
 
     /// A connection is gone.
     pub fn on_closed(&mut self, now_ms: u64, id: SessionId, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         let Some(session) = self.sessions.remove(&id) else { return };
         let user = match session.stage {
             Stage::Online(online) => {
@@ -106,7 +108,7 @@ impl Core {
         };
         if let Some(user) = user {
             self.mail(self.placement.of_user(user), Mail::Offline(user, self.at(id)), effects);
-            self.deliver_local(now_ms, effects);
+            self.deliver_local(now_ms, sent_before, effects);
         }
     }
 
@@ -121,20 +123,23 @@ impl Core {
 
     /// Another core sent this.
     pub fn on_mail(&mut self, now_ms: u64, mail: Mail, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         self.handle_mail(now_ms, mail, effects);
-        self.deliver_local(now_ms, effects);
+        self.deliver_local(now_ms, sent_before, effects);
     }
 
     /// A task is done.
     pub fn on_completion(&mut self, now_ms: u64, completion: Completion, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
         self.handle_completion(now_ms, completion, effects);
-        self.deliver_local(now_ms, effects);
+        self.deliver_local(now_ms, sent_before, effects);
     }
 
     /// The turn is over: what it changed goes to the store at once. Call it even if nothing happened, at least once a second.
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
-        self.owner.end_turn(effects);
-        let due = self.acked_since_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= ACKED_DELAY_MS);
+        self.owner.end_turn(now_ms, effects);
+        // By the distance, so that a clock that was set back does not hold them up.
+        let due = self.acked_since_ms.is_some_and(|since_ms| now_ms.abs_diff(since_ms) >= ACKED_DELAY_MS);
         if due || self.acked.len() >= ACKED_BATCH_MAX {
             self.acked_since_ms = None;
             let acked = self.acked.drain().map(|((user, device, conversation), seq)| AckedPosition {
@@ -156,7 +161,9 @@ impl Core {
     /// Ends every session, and every one that comes.
     pub fn stop(&mut self, effects: &mut Effects) {
         self.stopping = true;
-        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        let mut sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        // In order, so that a simulated run can be had again.
+        sessions.sort_unstable();
         for session in sessions {
             self.end(session, ErrorCode::ShuttingDown, "the server is stopping", effects);
         }
@@ -208,17 +215,12 @@ impl Core {
         self.acked_since_ms.get_or_insert(now_ms);
     }
 
-    fn deliver_local(&mut self, now_ms: u64, effects: &mut Effects) {
+    /// Handles the mail to this core among what was sent since `sent_before`, and what comes of it.
+    fn deliver_local(&mut self, now_ms: u64, sent_before: usize, effects: &mut Effects) {
         loop {
-            // What the parts of this core sent to it goes the same way as mail from elsewhere.
-            let mut index = 0;
-            while index < effects.mail.len() {
-                if effects.mail[index].0 == self.id {
-                    self.local.push_back(effects.mail.remove(index).1);
-                } else {
-                    index += 1;
-                }
-            }
+            let here = self.id;
+            let to_here = effects.mail.extract_if(sent_before.., |(core, _)| *core == here);
+            self.local.extend(to_here.map(|(_, mail)| mail));
             let Some(mail) = self.local.pop_front() else { return };
             self.handle_mail(now_ms, mail, effects);
         }

@@ -24,6 +24,9 @@ use std::{
 /// How long a client waits before it asks a busy conversation again.
 const BUSY_RETRY_MS: u32 = 100;
 
+/// How long a lost conversation waits before it is loaded once more.
+const RELOAD_RETRY_MS: u64 = 500;
+
 /// Every conversation that this core has in memory.
 pub struct Owner {
     placement: Placement,
@@ -35,6 +38,8 @@ pub struct Owner {
     commits: Commits,
     /// Questions asked so far.
     questions: u64,
+    /// Lost conversations that could not be loaded again, and when that was.
+    reloads: VecDeque<(u64, ConversationId)>,
     meters: CoreMeters,
 }
 
@@ -48,6 +53,7 @@ impl Owner {
             clock: VecDeque::new(),
             commits: Commits::default(),
             questions: 0,
+            reloads: VecDeque::new(),
             meters: CoreMeters::new(),
         }
     }
@@ -68,7 +74,9 @@ impl Owner {
             return self.refuse(input.reply_to, &overloaded("the store is behind"), effects);
         }
         if !self.slots.contains_key(&id) {
-            self.make_room();
+            if !self.make_room() {
+                return self.refuse(input.reply_to, &overloaded("too many conversations are in use"), effects);
+            }
             self.clock.push_back(id);
             self.slots.insert(id, Slot::loading());
             self.meters.conversations.increment(1.0);
@@ -94,6 +102,13 @@ impl Owner {
         let Some(slot) = self.slots.get_mut(&id) else { unreachable!("a slot stays until it is loaded") };
         let loaded = match result {
             Ok(loaded) => loaded,
+            Err(refusal) if slot.loss.is_some() => {
+                // Whoever is online waits to be told what became of its changes, so it is tried until it works.
+                for input in std::mem::take(&mut slot.parked) {
+                    self.refuse(input.reply_to, &refusal, effects);
+                }
+                return self.reloads.push_back((now_ms, id));
+            }
             Err(refusal) => return self.drop_slot(id, &refusal, effects),
         };
         let limits = self.limits.conversation;
@@ -205,7 +220,12 @@ impl Owner {
     }
 
     /// Hands the turn's changes to the store, all at once.
-    pub fn end_turn(&mut self, effects: &mut Effects) {
+    pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
+        // The clock may have been set back meanwhile: then it is tried early.
+        while self.reloads.front().is_some_and(|(failed_ms, _)| now_ms.abs_diff(*failed_ms) >= RELOAD_RETRY_MS) {
+            let Some((_, id)) = self.reloads.pop_front() else { unreachable!("just looked at") };
+            effects.tasks.push(self.load(id));
+        }
         effects.tasks.extend(self.commits.send(&*self.services.store));
     }
 
@@ -380,12 +400,13 @@ impl Owner {
         loading::load(self.services.store.clone(), id, self.limits.conversation.dedupe_entries + changes)
     }
 
-    /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock).
-    fn make_room(&mut self) {
+    /// Lets go of conversations that were not used for a while, until one more fits (Corbató's clock). False: all are in
+    /// use.
+    fn make_room(&mut self) -> bool {
         let mut looked_at = 0;
         while self.slots.len() >= self.limits.conversations_active_max && looked_at < 2 * self.clock.len() {
             looked_at += 1;
-            let Some(id) = self.clock.pop_front() else { return };
+            let Some(id) = self.clock.pop_front() else { break };
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             if slot.touched || !slot.is_idle() {
                 slot.touched = false;
@@ -395,6 +416,7 @@ impl Owner {
                 self.meters.conversations.decrement(1.0);
             }
         }
+        self.slots.len() < self.limits.conversations_active_max
     }
 }
 

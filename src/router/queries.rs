@@ -28,7 +28,10 @@ pub async fn history(store: Arc<dyn Store>, user: UserId, page: HistoryPage) -> 
     let summary = summary_of(&*store, conversation, user).await?;
     let first = summary.member.first_seq();
     let last = summary.last.as_ref().map_or(Seq::ZERO, |entry| entry.seq);
-    let from = page.from.max(first);
+    let from = match page.direction {
+        Direction::Forward => page.from.max(first),
+        Direction::Backward => page.from.min(last),
+    };
     let mut entries = match (page.direction, page.from) {
         (Direction::Backward, asked) if asked < first => Vec::new(),
         _ if last < first => Vec::new(),

@@ -1,6 +1,8 @@
 //! The transport's metrics, looked up once per core.
 
-use super::metric_names::{BYTES_RECEIVED, CONNECTIONS, FRAMES_RECEIVED, HANDSHAKES, OUTCOME, WRITE_FRAMES, WRITES};
+use crate::telemetry::metric::{
+    BYTES_RECEIVED, CONNECTIONS, FRAMES_RECEIVED, HANDSHAKES, OUTCOME, WRITE_FRAMES, WRITES,
+};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// Handles of one core.

@@ -16,7 +16,6 @@ mod connection;
 mod connection_id;
 mod endpoint;
 mod lanes;
-pub mod metric_names;
 mod metrics;
 mod open_session;
 mod options;

@@ -68,7 +68,7 @@ pub struct TransportOptions {
 impl Default for TransportOptions {
     fn default() -> Self {
         Self {
-            idle_timeout_ms: 60_000,
+            idle_timeout_ms: 30_000,
             handshake_timeout_ms: 10_000,
             authentication_timeout_ms: 10_000,
             linger_ms: 1_000,

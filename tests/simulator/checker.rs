@@ -52,8 +52,8 @@ impl Checker {
         self.checked += entries.len() as u64;
         self.with(conversation, |id, stored| {
             for entry in entries {
-                let durable = stored.log.get(entry.seq as usize - 1).map(|durable| durable.to_proto());
-                assert_eq!(durable.as_ref(), Some(entry), "{id:?} #{}: told, but not durable", entry.seq);
+                let durable = stored.entries.get(entry.seq as usize - 1);
+                assert_eq!(durable, Some(entry), "{id:?} #{}: told, but not durable", entry.seq);
                 let may = stored.ledger.may_see(me, entry.seq);
                 assert!(may, "{id:?} #{}: {me:?} is given what they may not read", entry.seq);
             }

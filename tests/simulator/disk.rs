@@ -8,7 +8,7 @@ use godwit::{
         TokenHash, TokenRecord, UserRecord,
     },
 };
-use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, v1};
 use std::collections::BTreeMap;
 
 /// Maps in memory. Every entry that gets here goes through the [`Ledger`], so a broken log is found when it breaks.
@@ -26,6 +26,8 @@ pub struct Stored {
     details: ConversationDetails,
     pub members: BTreeMap<UserId, Member>,
     pub log: Vec<LogEntry>,
+    /// The same, decoded.
+    pub entries: Vec<v1::Entry>,
     pub ledger: Ledger,
 }
 
@@ -41,13 +43,16 @@ impl Disk {
             details: ConversationDetails::default(),
             members: BTreeMap::new(),
             log: Vec::new(),
+            entries: Vec::new(),
             ledger: Ledger::new(id, now_ms),
         });
         if self.bug == Some(Bug::LostEntry) && at == 2 {
             return CommitOutcome::Durable;
         }
         for entry in &commit.entries {
-            stored.ledger.append(now_ms, entry);
+            let decoded = entry.to_proto();
+            stored.ledger.append(now_ms, entry, &decoded);
+            stored.entries.push(decoded);
             stored.log.push(entry.clone());
         }
         if let Some(details) = &commit.details {

@@ -1,7 +1,7 @@
 //! One conversation as its log alone tells it: the simulator's own idea of the truth, which shares no code with the rules.
 
 use godwit::chat::{LogEntry, Member, Position, Role};
-use godwit_proto::{ClientMsgId, ConversationId, ConversationKind, UserId, v1::entry::Content};
+use godwit_proto::{ClientMsgId, ConversationId, ConversationKind, UserId, v1, v1::entry::Content};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Read off the durable entries, and angry about any that should not be there.
@@ -58,13 +58,12 @@ impl Ledger {
     }
 
     /// Takes the next durable entry.
-    pub fn append(&mut self, now_ms: u64, entry: &LogEntry) {
+    pub fn append(&mut self, now_ms: u64, entry: &LogEntry, proto: &v1::Entry) {
         let id = self.id;
-        let proto = entry.to_proto();
         assert_eq!(entry.seq.as_u64(), self.len() + 1, "{id:?}: seqs are not dense");
         assert_eq!((proto.seq, proto.ordinal), (entry.seq.as_u64(), entry.ordinal), "{id:?}: the header lies");
         assert_eq!(proto.sender_id, entry.sender.as_u64(), "{id:?}: the header lies");
-        let content = proto.content.unwrap_or_else(|| panic!("{id:?}: an entry without content"));
+        let content = proto.content.as_ref().unwrap_or_else(|| panic!("{id:?}: an entry without content"));
         let is_message = matches!(content, Content::Message(_));
         let ordinal = self.ordinal(self.len()) + u64::from(is_message);
         assert_eq!(entry.ordinal, ordinal, "{id:?} {:?}: the ordinal is wrong", entry.seq);
@@ -73,7 +72,7 @@ impl Ledger {
         let seq = entry.seq.as_u64();
         let before = self.by_id.insert((entry.sender, entry.client_msg_id), seq);
         assert!(before.is_none(), "{id:?}: {:?} is in the log twice, as {before:?} and {seq}", entry.client_msg_id);
-        self.follow(now_ms, seq, entry.sender, &content);
+        self.follow(now_ms, seq, entry.sender, content);
         self.facts.push(Fact { ordinal, sent_ms: entry.sent_ms, sender: entry.sender, is_message });
     }
 

@@ -86,6 +86,61 @@ fn a_seed_is_the_same_run_every_time() {
     assert_ne!(attempt(1, None), attempt(2, None));
 }
 
+/// Seeds that are tried until one shows a bug that was put in.
+const BUG_SEEDS: u64 = 200;
+
+/// Puts a bug into the surroundings and expects that the checker says what is wrong.
+fn finds(bug: Bug, complaint: &str) {
+    let found = (1..=BUG_SEEDS).find_map(|seed| attempt(seed, Some(bug)).err());
+    let found = found.unwrap_or_else(|| panic!("{bug:?} went unnoticed in {BUG_SEEDS} seeds"));
+    assert!(found.contains(complaint), "{bug:?} was noticed as something else: {found}");
+}
+
+#[test]
+fn a_store_that_acks_before_it_is_durable_is_found_out() {
+    finds(Bug::EarlyAck, "not durable");
+}
+
+#[test]
+fn a_store_that_forgets_an_entry_is_found_out() {
+    finds(Bug::LostEntry, "not durable");
+}
+
+#[test]
+fn a_store_that_finds_no_repeated_send_is_found_out() {
+    finds(Bug::NoDedupe, "is in the log twice");
+}
+
+#[test]
+fn a_store_that_leaves_an_entry_out_of_a_page_is_found_out() {
+    finds(Bug::HoleInPage, "a page has a hole");
+}
+
+#[test]
+fn a_store_that_forgets_what_was_read_is_found_out() {
+    finds(Bug::LostRead, "is durable");
+}
+
+#[test]
+fn a_store_that_takes_everybody_for_a_member_is_found_out() {
+    finds(Bug::OpenDoor, "may not read");
+}
+
+#[test]
+fn an_entry_that_is_taken_twice_is_found_out() {
+    finds(Bug::DoubledEntry, "a hole or a double");
+}
+
+#[test]
+fn a_gap_that_is_ignored_is_found_out() {
+    finds(Bug::IgnoredGap, "a hole or a double");
+}
+
+#[test]
+fn a_push_that_is_lost_is_found_out() {
+    finds(Bug::LostPush, "is not complete");
+}
+
 /// A run under a seed: what it came to, or what was wrong.
 fn attempt(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
     static QUIET: Once = Once::new();

@@ -118,6 +118,11 @@ impl Process {
         self.stopping && self.cores.iter().all(done)
     }
 
+    /// Whether a core waits for nothing but its mail.
+    pub fn is_idle(&self, core: usize) -> bool {
+        self.cores[core].tasks.is_empty() && self.mailboxes.of(CoreId(core as u16)).depth() == 0
+    }
+
     /// One turn of one core, as the driver does it, except that whatever may come in any order does.
     pub fn turn(
         &mut self,

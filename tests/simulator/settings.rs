@@ -84,7 +84,7 @@ impl Settings {
             outbox_bytes_max: rng.pick(&[300, 1500, 1 << 16]),
             mailbox_items_max: rng.pick(&[4, 1000]),
             turn_events_max: rng.pick(&[1, 4, 64]),
-            trouble_ms: 500 + rng.below(1000),
+            trouble_ms: 300 + rng.below(700),
             tick_ms_max: rng.pick(&[10, 30, 60]),
             network_delay_ms_max: rng.pick(&[1, 5, 30]),
             store_delay_ms_max: rng.pick(&[1, 5, 25]),

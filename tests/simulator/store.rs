@@ -43,10 +43,13 @@ pub struct Inner {
     limbo: VecDeque<(u64, Commit)>,
 }
 
+/// The outcomes of a batch, and when they are told.
+type Answer = Arc<Mutex<Option<(u64, Vec<CommitOutcome>)>>>;
+
 struct Batch {
     commits: Vec<Commit>,
     at_ms: u64,
-    answer: Arc<Mutex<Option<(u64, Vec<CommitOutcome>)>>>,
+    answer: Answer,
 }
 
 impl SimStore {
@@ -110,11 +113,8 @@ impl SimStore {
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let mut inner = self.lock();
         let at_ms = inner.now_ms + inner.delay_ms();
-        let fails = inner.faulty && inner.settings.read_failures > 0;
-        let work: Work<T> = if fails && {
-            let often = inner.settings.read_failures;
-            inner.rng.chance(often)
-        } {
+        let failures = if inner.faulty { inner.settings.read_failures } else { 0 };
+        let work: Work<T> = if inner.rng.chance(failures) {
             Work::Done(Err(StoreError::Unavailable("a simulated fault".into())))
         } else if inner.rng.chance(500) {
             // As early as a store may look: what is answered later was read now.
@@ -201,7 +201,7 @@ impl<T: Unpin> Future for Later<T> {
 /// The outcomes of a batch, once there are any.
 struct Outcomes {
     store: SimStore,
-    answer: Arc<Mutex<Option<(u64, Vec<CommitOutcome>)>>>,
+    answer: Answer,
 }
 
 impl Future for Outcomes {
@@ -225,7 +225,7 @@ impl LogStore for SimStore {
         }
         let at_ms = inner.last_commit_ms.max(inner.now_ms + inner.delay_ms());
         inner.last_commit_ms = at_ms;
-        let answer = Arc::new(Mutex::new(None));
+        let answer = Answer::default();
         inner.queue.push_back(Batch { commits, at_ms, answer: answer.clone() });
         Outcomes { store: self.clone(), answer }.boxed()
     }

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// After trouble has ended, everything must have settled within this time.
 const CALM_MS_MAX: u64 = 30_000;
 /// Between two comparisons of everything with everything.
-const CHECK_EVERY_STEPS: u64 = 200;
+const CHECK_EVERY_STEPS: u64 = 50;
 /// How long a server believes in a connection that is gone.
 const NOTICE_MS_MAX: u64 = 60;
 
@@ -56,7 +56,7 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
     while world.now_ms < rest_ms {
         world.step();
     }
-    world.check();
+    world.check(true);
     world.check_settled();
     Summary {
         trace: world.trace.hash(),
@@ -182,8 +182,8 @@ impl World {
             Event::ClientEnd(connection) => self.end_client(connection),
             Event::ServerEnd(connection) => self.end_server(connection),
         }
-        if self.trace.steps % CHECK_EVERY_STEPS == 0 {
-            self.check();
+        if self.trace.steps.is_multiple_of(CHECK_EVERY_STEPS) {
+            self.check(false);
         }
     }
 
@@ -200,6 +200,7 @@ impl World {
         let Some(process) = &mut self.process else { return };
         let now_ms = 1_700_000_000_000_u64.saturating_add_signed(self.now_ms as i64 + self.clock_ahead_ms);
         let mut told: Vec<Told> = Vec::new();
+        let idle = process.is_idle(core);
         let result = process.turn(core, now_ms, &self.settings, &mut self.rng, &mut told);
         for (connection, frame) in told {
             self.trace.note(self.now_ms, &frame, || format!("core {core} to {connection:?}: {:?}", decode(&frame)));
@@ -212,7 +213,8 @@ impl World {
             return self.crash();
         }
         let epoch = self.epoch;
-        let delay_ms = 1 + self.rng.below(3);
+        // A core with nothing to do is looked at less often.
+        let delay_ms = if idle { 2 + self.rng.below(8) } else { 1 + self.rng.below(3) };
         self.after(delay_ms, Event::Turn(core, epoch));
         let connections: Vec<ConnectionId> =
             self.connections.iter().filter(|(_, connection)| connection.core == core).map(|(id, _)| *id).collect();
@@ -395,15 +397,15 @@ impl World {
         self.process.is_some() && self.clients.iter().all(Client::is_at_rest)
     }
 
-    /// Every view against the log.
-    fn check(&self) {
+    /// Every view against the log: what is new in it, or `all` of it.
+    fn check(&mut self, all: bool) {
         let inner = self.store.lock();
-        for client in &self.clients {
-            for (id, view) in client.views.iter().filter(|(_, view)| !view.entries.is_empty()) {
-                view.check(*id, &inner.disk.conversations[id].log);
+        for client in &mut self.clients {
+            for (id, view) in client.views.iter_mut().filter(|(_, view)| !view.entries.is_empty()) {
+                view.check(*id, &inner.disk.conversations[id], all);
             }
-            for ((_, device, id), seq) in &inner.disk.acked {
-                client.check_acked(*device, *id, *seq);
+            if all {
+                inner.disk.acked.iter().for_each(|((_, device, id), seq)| client.check_acked(*device, *id, *seq));
             }
         }
     }

@@ -82,7 +82,7 @@ impl Dialer {
         config.wait_for_server = true;
         // A machine that runs thousands of clients and their server is slower than a phone that runs one.
         config.connect_timeout = CONNECT_TIMEOUT;
-        config.backoff = Backoff { max: RECONNECT_WAIT_MAX, ..Backoff::default() };
+        config.backoff = Backoff { base: RECONNECT_WAIT_BASE, max: RECONNECT_WAIT_MAX };
         config.endpoint = self.endpoints.get(account / self.accounts_per_endpoint).cloned();
         Client::connect(config).await
     }
@@ -174,7 +174,9 @@ async fn create_group(owner: &Client, others: &[UserId]) -> anyhow::Result<Conve
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The replay waits for the last of thousands of clients to come back, so none may wait for long.
+/// A conversation waits for its next sender to come back, and the replay for the last of thousands of clients, so none
+/// may wait for as long as a phone would.
+const RECONNECT_WAIT_BASE: Duration = Duration::from_millis(20);
 const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(2);
 const REGISTERING_MAX: usize = 64;
 /// Small enough that a group of some size takes several entries to fill.

@@ -50,6 +50,9 @@ pub struct Options {
     /// Conversations that send at the same time
     #[arg(long, value_name = "N", default_value = "64")]
     in_flight: NonZeroUsize,
+    /// Messages that one sender may have unacknowledged in one conversation
+    #[arg(long, value_name = "N", default_value = "1")]
+    window: NonZeroUsize,
     /// Clients that share a UDP socket. A socket costs some megabytes in this process
     #[arg(long, value_name = "N", default_value = "64")]
     connections_per_socket: NonZeroUsize,

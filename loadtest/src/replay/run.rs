@@ -10,7 +10,7 @@ use super::{
     plan::{Kill, MessageIds, Plan},
     progress::{Stalled, shown},
     report::Report,
-    send::send_all,
+    send::{Pace, send_all},
     target::Target,
     verify::read_back,
     watch::Watchers,
@@ -52,7 +52,8 @@ pub async fn replay(
 
     let cpu_before = target.figures()?.map(|figures| figures.cpu_s);
     let started = Instant::now();
-    let mut live_faults = send(&live, &clients, target, options.in_flight.get()).await?;
+    let pace = Pace { conversations: options.in_flight.get(), window: options.window.get() };
+    let mut live_faults = send(&live, &clients, target, pace).await?;
     let send_time = started.elapsed();
     settle(&live, target).await?;
     let delivery_time = started.elapsed();
@@ -83,15 +84,10 @@ pub async fn replay(
 }
 
 /// Sends everything while the server is killed as planned.
-async fn send(
-    live: &Arc<Live>,
-    clients: &Arc<[Client]>,
-    target: &mut Target,
-    in_flight: usize,
-) -> anyhow::Result<Faults> {
+async fn send(live: &Arc<Live>, clients: &Arc<[Client]>, target: &mut Target, pace: Pace) -> anyhow::Result<Faults> {
     let finished = AtomicBool::new(false);
     let sending = async {
-        let faults = send_all(live, clients, in_flight).await;
+        let faults = send_all(live, clients, pace).await;
         finished.store(true, Ordering::Relaxed);
         faults
     };

@@ -5,7 +5,7 @@ fn reload(talk: &mut Talk) {
     assert!(talk.conversation.is_lost() && talk.conversation.is_idle());
     let members = match talk.conversation.id.kind() {
         godwit_proto::ConversationKind::Direct(low, high) => vec![low, high],
-        godwit_proto::ConversationKind::Group => unimplemented!("not needed yet"),
+        godwit_proto::ConversationKind::Group => panic!("these tests load direct conversations"),
     };
     let members = members.into_iter().map(|user| Member::new(user, Role::Member, Position::START)).collect();
     let tail = &talk.log[talk.log.len().saturating_sub(talk.limits.dedupe_entries)..];

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Positions in one engine batch.
-const BATCH_POSITIONS_MAX: usize = 4096;
+const BATCH_POSITIONS_MAX: usize = 1024;
 
 /// Positions that are not rows yet.
 pub(super) struct Acked {

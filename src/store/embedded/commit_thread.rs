@@ -81,11 +81,7 @@ impl CommitThread {
                     let outcomes = commits.into_iter().map(|commit| turn.admit(commit)).collect();
                     waiting.push(Waiting::Commits(outcomes, answer));
                 }
-                Write::User(write) => match write.apply(&mut users) {
-                    Ok(answered) => waiting.push(Waiting::User(answered)),
-                    // The answer's sender was dropped, which its receiver reports as unavailable.
-                    Err(error) => tracing::error!(%error, "an account or a token cannot be read"),
-                },
+                Write::User(write) => waiting.push(Waiting::User(write.apply(&mut users))),
             }
         }
         let (commits, heads) = turn.finish();

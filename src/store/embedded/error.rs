@@ -77,12 +77,26 @@ fn kept_copy(torn: Option<&Path>) -> String {
 /// Why rows could not be read. Callers of the store see it as [`StoreError::Unavailable`].
 #[derive(Debug, Error)]
 pub(super) enum RowError {
+    /// A write of the engine's own failed before, and it takes no more.
+    #[error(
+        "the storage engine gave up after a write of its own had failed, perhaps on a full disk; opening it again helps"
+    )]
+    Poisoned,
     /// The engine failed.
     #[error(transparent)]
-    Engine(#[from] fjall::Error),
+    Engine(fjall::Error),
     /// A row is not what was written.
     #[error("damaged row: {0}")]
     Damaged(String),
+}
+
+impl From<fjall::Error> for RowError {
+    fn from(error: fjall::Error) -> Self {
+        match error {
+            fjall::Error::Poisoned => Self::Poisoned,
+            error => Self::Engine(error),
+        }
+    }
 }
 
 impl From<prost::DecodeError> for RowError {

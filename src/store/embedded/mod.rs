@@ -1,13 +1,13 @@
 //! The store in one directory, for one process: no server to install.
 //!
 //! One thread makes things durable. It takes everything that waits and writes it as one *record* with one sync
-//! ([`commit_thread`]); then the record lies in the [`overlay`], where readers see it, and is written *behind* as rows by
-//! conversation, in large unsynced batches ([`behind`], [`round`]). A record is removed once its rows are durable, and what
-//! a crash leaves lies in the overlay again when the store is opened ([`recovery`]). A record a turn costs a fraction of a row a
+//! (`commit_thread`); then the record lies in the `overlay`, where readers see it, and is written *behind* as rows by
+//! conversation, in large unsynced batches (`behind`, `round`). A record is removed once its rows are durable, and what
+//! a crash leaves lies in the overlay again when the store is opened (`recovery`). A record a turn costs a fraction of a row a
 //! message, and rows sorted by conversation are what reads want.
 //!
 //! Underneath is `fjall`, whose known fault (damage in its journal reads as its end) is covered by numbered records and a
-//! small file beside it ([`guard`]), and by a look at the journals before the engine sees them ([`journal`]).
+//! small file beside it (`guard`), and by a look at the journals before the engine sees them (`journal`).
 
 mod acked;
 mod behind;
@@ -20,7 +20,7 @@ mod journal;
 mod keys;
 mod keyspaces;
 mod log_reads;
-pub mod metric_names;
+mod metric_names;
 mod options;
 mod overlay;
 mod queue;
@@ -118,8 +118,14 @@ impl Embedded {
             guard.write(recovered.newest()).map_err(at(&guard_path))?;
         }
         guard.sync().map_err(at(&guard_path))?;
-        // The names of the files have to last as much as their contents.
+        // The names of the files have to last as much as their contents, and the directory's own name too; but whoever may
+        // not read the directory's parent has had it made by somebody else.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+        if let Some(parent) = std::fs::canonicalize(dir).map_err(at(dir))?.parent()
+            && let Ok(parent) = File::open(parent)
+        {
+            parent.sync_all().map_err(at(dir))?;
+        }
         Self::start(keyspaces, guard, recovered, lock, &options).map_err(at(dir))
     }
 

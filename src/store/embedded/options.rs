@@ -32,8 +32,10 @@ pub struct EmbeddedOptions {
     pub turn_bytes_max: usize,
     /// Bytes of records that are not rows yet: memory, and the work of the next open. Commits wait when it is reached.
     pub behind_bytes_max: usize,
-    /// Rows in one write-behind batch. Larger ones cost less a row, and hold up a commit for longer.
+    /// Rows that are written behind together. The more, the more entries of a conversation share a row.
     pub behind_rows_max: usize,
+    /// Rows in one batch of the write-behind. Larger batches cost less a row, and hold up a commit for longer.
+    pub behind_batch_rows_max: usize,
     /// How long a record may stay alone before it is written as rows in a batch that is not full.
     pub behind_delay: Duration,
     /// Conversations whose newest seq the commit thread remembers: 24 bytes each, twice.
@@ -74,7 +76,8 @@ impl EmbeddedOptions {
             turn_commits_max: 2 * KIB,
             turn_bytes_max: 4 * MIB,
             behind_bytes_max: 64 * MIB,
-            behind_rows_max: 4 * KIB,
+            behind_rows_max: 16 * KIB,
+            behind_batch_rows_max: KIB,
             behind_delay: Duration::from_millis(250),
             heads_max: 128 * KIB,
             readers: 2,

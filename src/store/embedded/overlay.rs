@@ -75,17 +75,27 @@ impl Overlay {
     }
 
     /// The oldest records, up to about `rows_max` rows but at least one.
-    pub(super) fn oldest(&self, rows_max: usize) -> Vec<Arc<Record>> {
+    pub(super) fn round(&self, rows_max: usize) -> Vec<Arc<Record>> {
         let mut rows = 0;
-        let mut oldest = Vec::new();
+        let mut round = Vec::new();
         for (record, _) in &self.records {
             rows += record.rows();
-            if rows > rows_max && !oldest.is_empty() {
+            if rows > rows_max && !round.is_empty() {
                 break;
             }
-            oldest.push(record.clone());
+            round.push(record.clone());
         }
-        oldest
+        round
+    }
+
+    /// The number of the oldest record.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.records.front().map(|(record, _)| record.number)
+    }
+
+    /// The number of the newest record.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.records.back().map(|(record, _)| record.number)
     }
 
     /// Drops the oldest records, whose rows are written now.

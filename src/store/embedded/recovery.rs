@@ -42,6 +42,7 @@ pub(super) struct Expected<'a> {
 /// allowed to lag.
 pub(super) fn recover(keyspaces: &Keyspaces, expected: &Expected<'_>, dir: &Path) -> Result<Recovered, OpenError> {
     let failed = |error: RowError| match error {
+        RowError::Poisoned => OpenError::Engine { dir: dir.to_owned(), source: fjall::Error::Poisoned },
         RowError::Engine(source) => OpenError::Engine { dir: dir.to_owned(), source },
         RowError::Damaged(detail) => OpenError::Damaged { dir: dir.to_owned(), detail },
     };

@@ -1,4 +1,4 @@
-//! The rows of some records, sorted by key, as one batch of the engine.
+//! The rows of some records, sorted by key, in a few batches of the engine.
 
 use super::{
     error::RowError,
@@ -58,26 +58,33 @@ impl Round {
         Self { conversations, upto: records.last().map_or(0, |record| record.number) }
     }
 
-    /// The batch, to be committed by the caller. It also removes the records `removable`, whose own rows have to be
-    /// durable: were they removed together with these rows, an engine that flushes one keyspace and not the other before
-    /// a power cut could keep the removal alone.
+    /// Writes the rows, in batches of about `batch_rows_max` that `commit` is given in order. What belongs to one
+    /// conversation is in one batch, and how far the rows have come is in the last one.
+    ///
+    /// It also removes the records `removable`, whose own rows have to be durable: were they removed together with these
+    /// rows, an engine that flushes one keyspace and not the other before a power cut could keep the removal alone.
     ///
     /// `replay`: a crash may have left some of these rows and not others, so nothing about them is taken for granted.
-    pub(super) fn batch(
+    pub(super) fn write(
         &self,
         keyspaces: &Keyspaces,
         removable: RangeInclusive<u64>,
         replay: bool,
-    ) -> Result<OwnedWriteBatch, RowError> {
+        batch_rows_max: usize,
+        mut commit: impl FnMut(OwnedWriteBatch) -> fjall::Result<()>,
+    ) -> Result<(), RowError> {
         let mut batch = keyspaces.db.batch();
         for (&conversation, changes) in &self.conversations {
             changes.rows(conversation, keyspaces, replay, &mut batch)?;
+            if batch.len() >= batch_rows_max {
+                commit(std::mem::replace(&mut batch, keyspaces.db.batch()))?;
+            }
         }
         for number in removable {
             batch.remove(&keyspaces.records, keys::record(number));
         }
         batch.insert(&keyspaces.meta, keys::ROWS_UPTO, self.upto.to_be_bytes());
-        Ok(batch)
+        Ok(commit(batch)?)
     }
 
     /// The newest record in it.
@@ -253,7 +260,7 @@ mod tests {
         let keyspaces = Keyspaces::open(dir.path(), &EmbeddedOptions::new(dir.path())).unwrap();
         let records = [record(1, 1..=3), record(2, 4..=5), record(3, 6..=9)];
         let write = |records: &[Arc<Record>], replay| {
-            Round::new(records).batch(&keyspaces, NONE, replay).unwrap().commit().unwrap();
+            Round::new(records).write(&keyspaces, NONE, replay, 1, OwnedWriteBatch::commit).unwrap();
         };
         write(&records[..1], false);
         write(&records[1..2], false);
@@ -274,7 +281,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keyspaces = Keyspaces::open(dir.path(), &EmbeddedOptions::new(dir.path())).unwrap();
         let records = [record(1, 1..=200), record(2, 201..=300)];
-        Round::new(&records).batch(&keyspaces, NONE, false).unwrap().commit().unwrap();
+        Round::new(&records).write(&keyspaces, NONE, false, 1, OwnedWriteBatch::commit).unwrap();
         let rows = rows(&keyspaces);
         assert_eq!(rows.concat(), (1..=300).collect::<Vec<_>>());
         assert_eq!(rows.len(), 300_usize.div_ceil(ROW_ENTRIES_MAX));

@@ -86,7 +86,7 @@ pub(super) struct TokenRow {
     #[prost(string, tag = "3")]
     device_name: String,
     #[prost(uint64, tag = "4")]
-    pub(super) expires_ms: u64,
+    expires_ms: u64,
 }
 
 /// The token that a device holds.
@@ -95,7 +95,7 @@ pub(super) struct DeviceRow {
     #[prost(bytes = "bytes", tag = "1")]
     hash: Bytes,
     #[prost(uint64, tag = "2")]
-    pub(super) expires_ms: u64,
+    expires_ms: u64,
 }
 
 impl EntriesRow {
@@ -212,10 +212,18 @@ impl From<&TokenRecord> for DeviceRow {
     }
 }
 
+/// What a device's row says.
+pub(super) struct HeldToken {
+    pub(super) hash: TokenHash,
+    pub(super) expires_ms: u64,
+}
+
 impl DeviceRow {
-    pub(super) fn hash(&self) -> Result<TokenHash, RowError> {
-        let hash = self.hash.as_ref().try_into();
-        hash.map(TokenHash).map_err(|_| RowError::Damaged("a token hash of the wrong length".to_owned()))
+    pub(super) fn read(value: &[u8]) -> Result<HeldToken, RowError> {
+        let row = Self::decode(value)?;
+        let hash = row.hash.as_ref().try_into().map(TokenHash);
+        let hash = hash.map_err(|_| RowError::Damaged("a token hash of the wrong length".to_owned()))?;
+        Ok(HeldToken { hash, expires_ms: row.expires_ms })
     }
 }
 

@@ -39,9 +39,9 @@ pub(super) struct Shared {
     filled: Condvar,
     /// The write-behind did something.
     drained: Condvar,
-    /// Held for writing from before a round's batch until its records have left the overlay. The engine may show a batch
-    /// that is half applied to a snapshot taken meanwhile, and a reader must see a commit in one place or the other.
-    round: RwLock<()>,
+    /// Held for writing while a batch of rows is committed. The engine may show half of it to a snapshot taken meanwhile, and
+    /// the rows of one conversation have to agree.
+    batch: RwLock<()>,
     /// The newest record whose rows are written, perhaps not durably.
     rows_upto: AtomicU64,
     /// The newest record whose rows are certainly durable.
@@ -50,6 +50,7 @@ pub(super) struct Shared {
     replay_upto: u64,
     bytes_max: usize,
     rows_max: usize,
+    batch_rows_max: usize,
     delay: Duration,
 }
 
@@ -57,8 +58,10 @@ pub(super) struct Shared {
 struct Behind {
     overlay: Overlay,
     closing: bool,
-    /// How often somebody asked for everything to be written, and up to which of them it was.
+    /// How often somebody asked for everything to be written, which record was the newest at the last of them, and for
+    /// which of them it is done.
     settle_asked: u64,
+    settle_upto: u64,
     settle_done: u64,
 }
 
@@ -66,7 +69,7 @@ struct Behind {
 pub(super) struct Work {
     /// To be written as rows; perhaps none.
     pub(super) records: Vec<Arc<Record>>,
-    /// Set when, without records, everything is written: to be given to [`Shared::settled`].
+    /// Set when everything that somebody waits for is written: to be given to [`Shared::settled`].
     pub(super) settle: Option<u64>,
     pub(super) closing: bool,
 }
@@ -95,19 +98,20 @@ impl Shared {
             behind: Mutex::new(behind),
             filled: Condvar::new(),
             drained: Condvar::new(),
-            round: RwLock::new(()),
+            batch: RwLock::new(()),
             rows_upto: AtomicU64::new(rows_upto),
             rows_durable_upto: AtomicU64::new(rows_upto),
             replay_upto,
             bytes_max: options.behind_bytes_max,
             rows_max: options.behind_rows_max,
+            batch_rows_max: options.behind_batch_rows_max,
             delay: options.behind_delay,
         }
     }
 
     /// Looks at the overlay and the rows at one moment: together they are exactly what has been published.
     pub(super) fn view<T>(&self, look: impl FnOnce(&Overlay) -> T) -> (T, Rows<'_>) {
-        let _no_round = self.round.read().unwrap_or_else(PoisonError::into_inner);
+        let _no_batch = self.batch.read().unwrap_or_else(PoisonError::into_inner);
         let behind = lock(&self.behind);
         let seen = look(&behind.overlay);
         (seen, Rows { keyspaces: &self.keyspaces, snapshot: self.keyspaces.db.snapshot() })
@@ -161,6 +165,7 @@ impl Shared {
     pub(super) fn settle(&self) -> Result<(), StoreError> {
         let mut behind = lock(&self.behind);
         behind.settle_asked += 1;
+        behind.settle_upto = behind.overlay.newest().unwrap_or(0);
         let asked = behind.settle_asked;
         while behind.settle_done < asked {
             self.check_progress()?;
@@ -188,14 +193,15 @@ impl Shared {
         let until = Instant::now() + self.delay;
         let mut behind = lock(&self.behind);
         loop {
-            let settle = (behind.settle_done < behind.settle_asked).then_some(behind.settle_asked);
+            let asked = (behind.settle_done < behind.settle_asked).then_some(behind.settle_asked);
+            let settle = asked.filter(|_| behind.overlay.oldest().is_none_or(|oldest| oldest > behind.settle_upto));
             let age = behind.overlay.oldest_since().map(|since| since.elapsed());
-            let hurry = settle.is_some() || behind.closing || self.is_round_full(&behind.overlay);
-            let due = age.is_some_and(|age| hurry || age >= self.delay);
+            let hurry = asked.is_some() || behind.closing || self.is_round_full(&behind.overlay);
+            let due = settle.is_none() && age.is_some_and(|age| hurry || age >= self.delay);
             let rest = until.saturating_duration_since(Instant::now());
             if due || hurry || rest.is_zero() {
-                let records = if due { behind.overlay.oldest(self.rows_max) } else { Vec::new() };
-                return Work { settle: settle.filter(|_| !due), closing: behind.closing, records };
+                let records = if due { behind.overlay.round(self.rows_max) } else { Vec::new() };
+                return Work { settle, closing: behind.closing, records };
             }
             let sleep = age.map_or(rest, |age| rest.min(self.delay.saturating_sub(age)));
             behind = wait_for(&self.filled, behind, sleep.max(Duration::from_millis(1)));
@@ -210,14 +216,14 @@ impl Shared {
     ) -> Result<(), super::error::RowError> {
         let round = Round::new(records);
         let replay = records.first().is_some_and(|oldest| oldest.number <= self.replay_upto);
-        let batch = round.batch(&self.keyspaces, removable, replay)?;
-        let only_round = self.round.write().unwrap_or_else(PoisonError::into_inner);
-        self.watchdog.watch(Writer::Behind, || batch.commit())?;
+        round.write(&self.keyspaces, removable, replay, self.batch_rows_max, |batch| {
+            let _no_view = self.batch.write().unwrap_or_else(PoisonError::into_inner);
+            self.watchdog.watch(Writer::Behind, || batch.commit())
+        })?;
         let mut behind = lock(&self.behind);
         behind.overlay.forget(records);
         metrics::gauge!(BEHIND_BYTES).set(behind.overlay.bytes() as f64);
         drop(behind);
-        drop(only_round);
         self.rows_upto.store(round.upto(), Ordering::Release);
         self.drained.notify_all();
         Ok(())

@@ -4,7 +4,7 @@ use super::{
     error::RowError,
     keys,
     keyspaces::Keyspaces,
-    rows::{DeviceRow, TokenRow, UserRow},
+    rows::{DeviceRow, HeldToken, TokenRow, UserRow},
 };
 use crate::store::{CreateUserOutcome, InvitationId, NewToken, Revoke, StoreError, TokenHash, TokenRecord, UserRecord};
 use fjall::{Keyspace, OwnedWriteBatch};
@@ -28,13 +28,13 @@ pub(super) type Answered = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 impl UserWrite {
     /// Decides what becomes of it, and puts its rows into the turn.
-    pub(super) fn apply(self, turn: &mut UserTurn<'_>) -> Result<Answered, RowError> {
-        Ok(match self {
-            Self::Create(user, invitation, answer) => later(answer, turn.create(&user, invitation)?),
-            Self::PutToken(token, answer) => later(answer, turn.put_token(&token)?),
-            Self::ExtendToken(hash, expires_ms, answer) => later(answer, turn.extend_token(hash, expires_ms)?),
-            Self::Revoke(user, what, answer) => later(answer, turn.revoke(user, what)?),
-        })
+    pub(super) fn apply(self, turn: &mut UserTurn<'_>) -> Answered {
+        match self {
+            Self::Create(user, invitation, answer) => later(answer, turn.create(&user, invitation)),
+            Self::PutToken(token, answer) => later(answer, turn.put_token(&token)),
+            Self::ExtendToken(hash, expires_ms, answer) => later(answer, turn.extend_token(hash, expires_ms)),
+            Self::Revoke(user, what, answer) => later(answer, turn.revoke(user, what)),
+        }
     }
 
     pub(super) fn refuse(self, error: StoreError) {
@@ -47,9 +47,10 @@ impl UserWrite {
     }
 }
 
-fn later<T: Send + 'static>(answer: Answer<T>, outcome: T) -> Answered {
+fn later<T: Send + 'static>(answer: Answer<T>, outcome: Result<T, RowError>) -> Answered {
+    let outcome = outcome.map_err(StoreError::from);
     // Whoever asked may be gone; the write stands all the same.
-    Box::new(move |synced| drop(answer.send(synced.map(|()| outcome))))
+    Box::new(move |synced| drop(answer.send(synced.and(outcome))))
 }
 
 /// Rows of accounts and tokens as this turn will leave them.
@@ -111,13 +112,13 @@ impl<'a> UserTurn<'a> {
         let record = &new.record;
         let devices = self.devices(record.user)?;
         let others = devices.iter().filter(|(device, _)| **device != record.device);
-        let (living, expired): (Vec<_>, Vec<_>) = others.partition(|(_, row)| row.expires_ms > new.now_ms);
+        let (living, expired): (Vec<_>, Vec<_>) = others.partition(|(_, token)| token.expires_ms > new.now_ms);
         if living.len() >= new.devices_max {
             return Ok(false);
         }
         let replaced = devices.get_key_value(&record.device);
-        for (device, row) in expired.into_iter().chain(replaced) {
-            self.remove_token(record.user, *device, row)?;
+        for (device, held) in expired.into_iter().chain(replaced) {
+            self.remove_token(record.user, *device, held);
         }
         self.put_rows(record);
         Ok(true)
@@ -136,8 +137,8 @@ impl<'a> UserTurn<'a> {
         if let Revoke::Device(only) = what {
             devices.retain(|device, _| *device == only);
         }
-        for (device, row) in &devices {
-            self.remove_token(user, *device, row)?;
+        for (device, held) in &devices {
+            self.remove_token(user, *device, held);
         }
         Ok(devices.into_keys().collect())
     }
@@ -148,13 +149,13 @@ impl<'a> UserTurn<'a> {
         self.tokens.insert(device, Some(DeviceRow::from(record).encode_to_vec()));
     }
 
-    fn remove_token(&mut self, user: UserId, device: DeviceId, row: &DeviceRow) -> Result<(), RowError> {
-        self.tokens.insert(keys::token(row.hash()?), None);
+    fn remove_token(&mut self, user: UserId, device: DeviceId, held: &HeldToken) {
+        self.tokens.insert(keys::token(held.hash), None);
         self.tokens.insert(keys::device(user, device), None);
-        Ok(())
     }
 
-    fn devices(&self, user: UserId) -> Result<BTreeMap<DeviceId, DeviceRow>, RowError> {
+    /// The token of each of a user's devices. Fails before anything is changed, if a row is damaged.
+    fn devices(&self, user: UserId) -> Result<BTreeMap<DeviceId, HeldToken>, RowError> {
         let prefix = keys::devices(user);
         let mut rows = BTreeMap::new();
         for row in self.keyspaces.tokens.prefix(&prefix) {
@@ -164,7 +165,7 @@ impl<'a> UserTurn<'a> {
         let changed = self.tokens.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
         rows.extend(changed.map(|(key, value)| (key.clone(), value.clone())));
         let living = rows.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        living.map(|(key, value)| Ok((keys::device_id(&key)?, DeviceRow::decode(&*value)?))).collect()
+        living.map(|(key, value)| Ok((keys::device_id(&key)?, DeviceRow::read(&value)?))).collect()
     }
 
     fn find_account(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowError> {

@@ -61,9 +61,9 @@ impl Client {
             (What::History(conversation), body) => self.on_history(around, conversation, body),
             (What::Page(conversation), Body::History(page)) => {
                 let inner = around.store.lock();
-                let log = &inner.disk.conversations[&conversation].log;
+                let log = &inner.disk.conversations[&conversation].entries;
                 for entry in page.entries {
-                    assert_eq!(log[entry.seq as usize - 1].to_proto(), entry, "a page differs from the log");
+                    assert_eq!(log[entry.seq as usize - 1], entry, "a page differs from the log");
                 }
             }
             (What::Logout, Body::Logout(_)) => self.token = None,

@@ -1,5 +1,6 @@
 //! What a client holds of one conversation: a run of its log without gaps.
 
+use crate::disk::Stored;
 use godwit_proto::{ConversationId, UserId, v1, v1::entry::Content};
 use prost::Message;
 
@@ -9,6 +10,8 @@ pub struct View {
     /// 0 until the server has said from where on this member may read.
     pub first: u64,
     pub entries: Vec<v1::Entry>,
+    /// So many were held against the log.
+    checked: usize,
     /// The newest entry that the client has heard of.
     pub target: u64,
     /// Where unread counts from.
@@ -41,6 +44,7 @@ impl View {
         if self.first == 0 || first > self.next() {
             self.first = first;
             self.entries.clear();
+            self.checked = 0;
             self.read = 0;
         }
     }
@@ -89,13 +93,19 @@ impl View {
         self.entries.push(entry);
     }
 
-    /// Holds it against the log.
-    pub fn check(&self, conversation: ConversationId, log: &[godwit::chat::LogEntry]) {
-        for (held, seq) in self.entries.iter().zip(self.first..) {
+    /// Holds it against the log: entries that were held against it before cannot have changed, unless `all`.
+    pub fn check(&mut self, conversation: ConversationId, stored: &Stored, all: bool) {
+        let known = if all { 0 } else { self.checked };
+        for (held, seq) in self.entries.iter().zip(self.first..).skip(known) {
             assert_eq!(held.seq, seq, "{conversation:?}: a view has a hole or a double");
-            let entry = log.get(seq as usize - 1);
+            let entry = stored.entries.get(seq as usize - 1);
             let entry = entry.unwrap_or_else(|| panic!("{conversation:?} #{seq} is in a view and not in the log"));
-            assert_eq!(held.encode_to_vec(), entry.encoded, "{conversation:?} #{seq} differs from the log");
+            assert_eq!(held, entry, "{conversation:?} #{seq} differs from the log");
+            if all {
+                let encoded = &stored.log[seq as usize - 1].encoded;
+                assert_eq!(held.encode_to_vec(), **encoded, "{conversation:?} #{seq} differs from the log");
+            }
         }
+        self.checked = self.entries.len();
     }
 }
