@@ -41,6 +41,18 @@ pub struct Inner {
     last_commit_ms: u64,
     /// Answered before they are durable, which only a store with a bug does.
     limbo: VecDeque<(u64, Commit)>,
+    pub script: Script,
+}
+
+/// What a test that plays one case by hand wants to happen. Empty in a run.
+#[derive(Default)]
+pub struct Script {
+    /// This many of the next changes are written, and nobody is told whether they are.
+    pub unknown_commits: usize,
+    /// The last of the next so many questions fails.
+    pub fail_read: Option<usize>,
+    /// So many questions are answered; the others wait, and look at what is there when they are.
+    pub answers: Option<usize>,
 }
 
 /// The outcomes of a batch, and when they are told.
@@ -64,6 +76,7 @@ impl SimStore {
             queue: VecDeque::new(),
             last_commit_ms: 0,
             limbo: VecDeque::new(),
+            script: Script::default(),
         })))
     }
 
@@ -113,10 +126,16 @@ impl SimStore {
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let mut inner = self.lock();
         let at_ms = inner.now_ms + inner.delay_ms();
-        let failures = if inner.faulty { inner.settings.read_failures } else { 0 };
+        let mut failures = if inner.faulty { inner.settings.read_failures } else { 0 };
+        if let Some(left) = &mut inner.script.fail_read {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                (failures, inner.script.fail_read) = (1_000, None);
+            }
+        }
         let work: Work<T> = if inner.rng.chance(failures) {
             Work::Done(Err(StoreError::Unavailable("a simulated fault".into())))
-        } else if inner.rng.chance(500) {
+        } else if inner.script.answers.is_none() && inner.rng.chance(500) {
             // As early as a store may look: what is answered later was read now.
             Work::Done(Ok(work(&mut inner.disk)))
         } else {
@@ -139,6 +158,12 @@ impl Inner {
         for commit in &batch.commits {
             if let Some(outcome) = &rest {
                 outcomes.push(outcome.clone());
+                continue;
+            }
+            if self.script.unknown_commits > 0 {
+                self.script.unknown_commits -= 1;
+                self.disk.commit(self.now_ms, commit);
+                outcomes.push(CommitOutcome::Unknown);
                 continue;
             }
             if self.faulty && self.rng.chance(self.settings.commit_failures) {
@@ -187,9 +212,10 @@ impl<T: Unpin> Future for Later<T> {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let store = self.store.clone();
         let mut inner = store.lock();
-        if inner.now_ms < self.at_ms {
+        if inner.now_ms < self.at_ms || inner.script.answers == Some(0) {
             return Poll::Pending;
         }
+        inner.script.answers = inner.script.answers.map(|left| left - 1);
         match self.work.take() {
             Some(Work::Done(answer)) => Poll::Ready(answer),
             Some(Work::Waiting(work)) => Poll::Ready(Ok(work(&mut inner.disk))),

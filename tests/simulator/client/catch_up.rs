@@ -103,7 +103,7 @@ impl Client {
         for line in response.changed {
             let id = ConversationId::from_slice(&line.conversation_id).unwrap();
             let view = self.views.entry(id).or_default();
-            if line.last_seq > view.last() || view.first == 0 {
+            if line.last_seq > view.last().max(view.left_at) {
                 view.left = false;
             }
             if view.left {

@@ -18,8 +18,8 @@ pub struct View {
     pub read: u64,
     /// The user is no member any more.
     pub left: bool,
-    /// By this entry. The answer to a request to leave may outrun pushes of what came before it.
-    left_at: u64,
+    /// By this entry. The answer to a request to leave may outrun what tells of the entries before it.
+    pub left_at: u64,
     /// A page is on its way, or is asked for again at this time.
     pub filling: bool,
     pub not_before_ms: u64,
@@ -45,7 +45,10 @@ impl View {
             self.first = first;
             self.entries.clear();
             self.checked = 0;
-            self.read = 0;
+            // A read position may outrun the entries that it is of.
+            if self.read < first {
+                self.read = 0;
+            }
         }
     }
 
