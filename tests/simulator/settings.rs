@@ -33,6 +33,8 @@ pub struct Settings {
     pub stalls: bool,
     pub clock_jumps: bool,
     pub hostile: bool,
+    /// At the end every user gets one more device.
+    pub new_devices: bool,
     pub bug: Option<Bug>,
 }
 
@@ -97,6 +99,7 @@ impl Settings {
             stalls: rng.chance(400),
             clock_jumps: rng.chance(400),
             hostile: rng.chance(300),
+            new_devices: rng.chance(300),
             bug: None,
         }
     }

@@ -51,7 +51,7 @@ pub struct Script {
     pub unknown_commits: usize,
     /// The last of the next so many questions fails.
     pub fail_read: Option<usize>,
-    /// So many questions are answered; the others wait.
+    /// So many questions are answered; the others wait, and look at what is there when they are.
     pub answers: Option<usize>,
 }
 
@@ -135,7 +135,7 @@ impl SimStore {
         }
         let work: Work<T> = if inner.rng.chance(failures) {
             Work::Done(Err(StoreError::Unavailable("a simulated fault".into())))
-        } else if inner.rng.chance(500) {
+        } else if inner.script.answers.is_none() && inner.rng.chance(500) {
             // As early as a store may look: what is answered later was read now.
             Work::Done(Ok(work(&mut inner.disk)))
         } else {

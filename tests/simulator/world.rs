@@ -18,6 +18,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// After trouble has ended, everything must have settled within this time.
 const CALM_MS_MAX: u64 = 30_000;
+/// How long it is watched after that.
+const REST_MS: u64 = 100;
 /// Between two comparisons of everything with everything.
 const CHECK_EVERY_STEPS: u64 = 50;
 /// How long a server believes in a connection that is gone.
@@ -31,6 +33,7 @@ pub struct Summary {
     pub checked: u64,
     pub entries: u64,
     pub crashes: u64,
+    pub resyncs: u64,
 }
 
 /// Runs a seed to its end. Panics when something is not as it must be.
@@ -45,25 +48,22 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
         world.step();
     }
     world.calm_down();
-    let deadline_ms = world.now_ms + CALM_MS_MAX;
-    while !world.is_at_rest() {
-        let unfinished = || world.clients.iter().map(Client::describe).collect::<Vec<_>>().join("\n");
-        assert!(world.now_ms < deadline_ms, "it does not settle:\n{}", unfinished());
-        world.step();
-    }
-    // Whatever is still on its way must change nothing that anybody sees.
-    let rest_ms = world.now_ms + 300;
-    while world.now_ms < rest_ms {
-        world.step();
-    }
+    world.settle();
     world.check(true);
     world.check_settled();
+    // What the server keeps is enough for a device that has nothing.
+    if settings.new_devices {
+        world.add_new_devices();
+        world.settle();
+        world.check_settled();
+    }
     Summary {
         trace: world.trace.hash(),
         steps: world.trace.steps,
         checked: world.checker.checked,
         entries: world.store.lock().disk.conversations.values().map(|stored| stored.ledger.len()).sum(),
         crashes: world.crashes,
+        resyncs: world.clients.iter().map(|client| client.resyncs).sum(),
     }
 }
 
@@ -391,6 +391,29 @@ impl World {
             calm: self.calm,
         };
         (around, &mut self.clients[client])
+    }
+
+    /// Runs until nobody waits for anything.
+    fn settle(&mut self) {
+        let deadline_ms = self.now_ms + CALM_MS_MAX;
+        while !self.is_at_rest() {
+            let unfinished = || self.clients.iter().map(Client::describe).collect::<Vec<_>>().join("\n");
+            assert!(self.now_ms < deadline_ms, "it does not settle:\n{}", unfinished());
+            self.step();
+        }
+        // Whatever is still on its way must change nothing that anybody sees.
+        let rest_ms = self.now_ms + REST_MS;
+        while self.now_ms < rest_ms {
+            self.step();
+        }
+    }
+
+    fn add_new_devices(&mut self) {
+        for person in 0..self.people.len() {
+            let id = self.clients.len();
+            self.clients.push(Client::new(id, person, self.rng.fork()));
+            self.after(1, Event::Tick(id));
+        }
     }
 
     fn is_at_rest(&self) -> bool {

@@ -49,6 +49,8 @@ pub struct Client {
     /// What the user has read and the server has not confirmed.
     reading: Option<(ConversationId, u64)>,
     walk: Walk,
+    /// Times that the server said that it had left pushes out.
+    pub resyncs: u64,
     pub out: Vec<(Stream, Bytes)>,
     rng: Rng,
 }
@@ -97,6 +99,7 @@ impl Client {
             chore: None,
             reading: None,
             walk: Walk::default(),
+            resyncs: 0,
             out: Vec::new(),
             rng,
         }
@@ -178,7 +181,10 @@ impl Client {
             }
             // Lanes may outrun the session stream; the walk after the login finds what is passed over here.
             (Body::Entries(_) | Body::Read(_), None) => {}
-            (Body::ResyncRequired(_), _) => self.walk.start_over(),
+            (Body::ResyncRequired(_), _) => {
+                self.resyncs += 1;
+                self.walk.start_over();
+            }
             (Body::LaneOpened(_), _) => {}
             // What closes a connection answers no request.
             (Body::Error(_), _) if frame.request_id == 0 => {}

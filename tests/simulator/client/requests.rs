@@ -48,6 +48,10 @@ impl Client {
                     self.token = Some(response.token);
                 }
                 self.stage = Stage::Online;
+                // Its unread counts are held against a recount.
+                let stream = self.new_bulk();
+                let list = v1::ListConversationsRequest::default();
+                self.ask(now_ms, What::List, stream, Request::ListConversations(list));
             }
             (What::Authenticate, Body::Error(error)) => self.on_not_authenticated(around, &error),
             (What::Send(conversation, id), body) => self.on_sent(around, conversation, id, body),
