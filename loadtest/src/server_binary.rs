@@ -18,7 +18,8 @@ pub fn find(chosen: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let own = env::current_exe().context("the path of this program")?;
     let directory = own.parent().context("this program lies in no directory")?;
     let server = directory.join(format!("godwit{}", env::consts::EXE_SUFFIX));
-    if let Some(cargo) = env::var_os("CARGO") {
+    let run_by_cargo = env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"));
+    if let Some(cargo) = env::var_os("CARGO").filter(|_| run_by_cargo) {
         build(cargo, directory)?;
     }
     if !server.is_file() {

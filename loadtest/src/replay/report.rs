@@ -11,6 +11,9 @@ use std::path::Path;
 pub struct Report {
     pub corpus: String,
     pub seed: u64,
+    /// As in the options.
+    pub in_flight: usize,
+    pub window: usize,
     pub accounts: usize,
     pub conversations: usize,
     pub messages: u64,
@@ -125,6 +128,8 @@ mod tests {
         Report {
             corpus: "test".into(),
             seed: 1,
+            in_flight: 64,
+            window: 1,
             accounts: 3,
             conversations: 2,
             messages: 10,

@@ -39,6 +39,7 @@ pub async fn replay(
     let per_socket = options.connections_per_socket.get();
     let dialer = Dialer::new(target.address(), target.fingerprint(), run, plan.accounts.len(), per_socket)?;
 
+    let at_start = target.figures()?.map_or(0.0, |figures| figures.cpu_s);
     let registered = AtomicU64::new(0);
     let registering = People::register(&dialer, &plan, &registered);
     let people = shown("registering", plan.accounts.len() as u64, &registered, PATIENCE, registering)
@@ -74,11 +75,12 @@ pub async fn replay(
 
     let timings = Timings { send: send_time, delivery: delivery_time };
     let usage = Usage {
-        server: target.figures()?,
+        // One that was there before us did other things too.
+        server: target.figures()?.map(|figures| Figures { cpu_s: figures.cpu_s - at_start, ..figures }),
         server_cpu_delivery_s: cpu_before.zip(cpu_after).map(|(before, after)| after - before),
         client: process_figures(std::process::id())?,
     };
-    let report = summarise(seed, &live, &timings, &usage, &live_faults, &read_faults);
+    let report = summarise(seed, pace, &live, &timings, &usage, &live_faults, &read_faults);
     live_faults.merge(read_faults);
     Ok((report, live_faults))
 }
@@ -147,7 +149,15 @@ struct Usage {
     client: Figures,
 }
 
-fn summarise(seed: u64, live: &Live, timings: &Timings, usage: &Usage, streamed: &Faults, read: &Faults) -> Report {
+fn summarise(
+    seed: u64,
+    pace: Pace,
+    live: &Live,
+    timings: &Timings,
+    usage: &Usage,
+    streamed: &Faults,
+    read: &Faults,
+) -> Report {
     let plan = &live.expected.plan;
     let all = streamed.counts.plus(read.counts);
     let (acked, delivered) = (live.acked.load(Ordering::Relaxed), live.delivered.load(Ordering::Relaxed));
@@ -155,6 +165,8 @@ fn summarise(seed: u64, live: &Live, timings: &Timings, usage: &Usage, streamed:
     Report {
         corpus: live.expected.corpus.name.clone(),
         seed,
+        in_flight: pace.conversations,
+        window: pace.window,
         accounts: plan.accounts.len(),
         conversations: plan.conversations.len(),
         messages: plan.places.len() as u64,
