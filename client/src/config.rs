@@ -37,7 +37,8 @@ pub struct ClientConfig {
     /// Goes on trying to reach the server at the first connect too, instead of returning
     /// [`ConnectError::Unreachable`](crate::ConnectError::Unreachable).
     pub wait_for_server: bool,
-    /// How long one attempt to connect and log in may take.
+    /// How long one attempt to connect and log in may take. Attempts to reconnect begin with 2 s and get more if that is
+    /// not enough.
     pub connect_timeout: Duration,
     /// A packet is sent after this long without one. `None`: 10 s on the first connection, from then on a third of the
     /// server's idle timeout and at most 20 s. A short one notices sooner that the server is gone, and costs battery.

@@ -6,6 +6,7 @@ use crate::{
     command::Link,
     endpoint::first_connection_id,
     frames::{FrameReader, encode_request},
+    patience::Patience,
     tls::Tls,
 };
 use bytes::{Bytes, BytesMut};
@@ -37,6 +38,7 @@ pub(crate) struct Connector {
     /// What the newest connection taught: where the user lives and how long silence may last.
     user_id: Option<UserId>,
     keep_alive_wanted: Option<Duration>,
+    patience: Patience,
 }
 
 /// A connection that is logged in.
@@ -88,7 +90,9 @@ impl Connector {
             Credentials::Token { token } => Login::Token(token.clone()),
         };
         let endpoint = config.endpoint.as_ref().map(|shared| shared.quinn().clone());
-        let connector = Self { user_id: config.user_id, config, tls, endpoint, login, keep_alive_wanted: None };
+        let patience = Patience::new(config.connect_timeout);
+        let connector =
+            Self { user_id: config.user_id, config, tls, endpoint, login, keep_alive_wanted: None, patience };
         let first_frames = [connector.hello(), connector.authenticate()];
         let too_long = |body| ClientFrame { request_id: u64::MAX, body: Some(body) }.encoded_len() > FRAME_BYTES_MAX;
         if first_frames.into_iter().any(too_long) {
@@ -109,11 +113,15 @@ impl Connector {
 
     /// Connects and logs in once.
     pub(crate) async fn attempt(&mut self) -> Result<Established, Verdict> {
-        let limit = self.config.connect_timeout;
-        match tokio::time::timeout(limit, self.attempt_unlimited()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Verdict::unreachable(format_args!("no answer within {} s", limit.as_secs_f32()))),
+        let limit = self.patience.limit();
+        let Ok(outcome) = tokio::time::timeout(limit, self.attempt_unlimited()).await else {
+            self.patience.on_elapsed();
+            return Err(Verdict::unreachable(format_args!("no answer within {} s", limit.as_secs_f32())));
+        };
+        if outcome.is_ok() {
+            self.patience.on_connected();
         }
+        outcome
     }
 
     async fn attempt_unlimited(&mut self) -> Result<Established, Verdict> {

@@ -32,6 +32,7 @@ mod fetches;
 mod frames;
 mod lanes;
 mod outbox;
+mod patience;
 mod requests;
 mod session;
 mod timeline;

@@ -51,6 +51,19 @@ async fn attempts_are_counted_and_spaced_until_one_succeeds() {
 }
 
 #[tokio::test]
+async fn a_server_that_dies_in_the_middle_of_a_login_does_not_hold_up_the_next_attempt() {
+    let server = Server::start();
+    let (_client, mut events, peer) = server.connect(server.config()).await;
+    assert_eq!(next_state(&mut events).await, ConnectionState::Connected);
+    peer.close(ErrorCode::ShuttingDown);
+    let started = Instant::now();
+    // It answers nothing, and its connection stays as it is.
+    let _silent = server.accept().await;
+    let _peer = server.accept_logged_in().await;
+    assert!(started.elapsed() < server.config().connect_timeout / 2);
+}
+
+#[tokio::test]
 async fn a_session_that_was_ended_is_not_taken_up_again() {
     let server = Server::start();
     let (client, mut events, peer) = server.connect(server.config()).await;
