@@ -110,6 +110,11 @@ impl Process {
         self.stopping = true;
     }
 
+    /// Whether it takes no more connections.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Whether it has stopped and has nothing left to lose.
     pub fn is_done(&self) -> bool {
         let done = |core: &SimCore| {

@@ -18,8 +18,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// After trouble has ended, everything must have settled within this time.
 const CALM_MS_MAX: u64 = 30_000;
-/// How long it is watched after that.
-const REST_MS: u64 = 100;
+/// Between two looks at somebody who may have nothing to do, once trouble has ended.
+const CALM_TICK_MS_MAX: u64 = 60;
+/// How long it is watched after that: longer than a core waits before it loads a lost conversation once more.
+const REST_MS: u64 = 700;
 /// Between two comparisons of everything with everything.
 const CHECK_EVERY_STEPS: u64 = 50;
 /// How long a server believes in a connection that is gone.
@@ -173,7 +175,7 @@ impl World {
                 one.tick(&mut around);
                 self.connect(client);
                 self.write_up(client);
-                let delay_ms = 1 + self.rng.below(self.settings.tick_ms_max);
+                let delay_ms = 1 + self.rng.below(if self.calm { CALM_TICK_MS_MAX } else { self.settings.tick_ms_max });
                 self.after(delay_ms, Event::Tick(client));
             }
             Event::Chaos => self.chaos(),
@@ -214,7 +216,11 @@ impl World {
         }
         let epoch = self.epoch;
         // A core with nothing to do is looked at less often.
-        let delay_ms = if idle { 2 + self.rng.below(8) } else { 1 + self.rng.below(3) };
+        let delay_ms = match (idle, self.calm) {
+            (false, _) => 1 + self.rng.below(3),
+            (true, false) => 2 + self.rng.below(8),
+            (true, true) => 1 + self.rng.below(CALM_TICK_MS_MAX),
+        };
         self.after(delay_ms, Event::Turn(core, epoch));
         let connections: Vec<ConnectionId> =
             self.connections.iter().filter(|(_, connection)| connection.core == core).map(|(id, _)| *id).collect();
@@ -245,7 +251,7 @@ impl World {
         if one.stage != Stage::Offline || self.now_ms < one.connect_at_ms {
             return;
         }
-        let Some(process) = &mut self.process else { return };
+        let Some(process) = self.process.as_mut().filter(|process| !process.is_stopping()) else { return };
         let core = self.rng.index(usize::from(self.settings.cores));
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
