@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use data_dir::DataDir;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
@@ -167,9 +167,7 @@ impl Server {
 fn run_core(parts: CoreParts) {
     let guard = AbortOnPanic(parts.id);
     if parts.pin {
-        let mut cpus = CpuSet::new();
-        cpus.set(usize::from(parts.id.0));
-        if let Err(error) = sched_setaffinity(None, &cpus) {
+        if let Err(error) = pin_to_nth_cpu(parts.id.0.into()) {
             tracing::warn!(core = parts.id.0, %error, "the core's thread is not pinned");
         }
     }
@@ -182,6 +180,17 @@ fn run_core(parts: CoreParts) {
         fail(id, &error);
     }
     drop(guard);
+}
+
+/// Pins this thread to the `nth` of the CPUs that the process may use, which need not be the machine's first ones.
+fn pin_to_nth_cpu(nth: usize) -> io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let Some(cpu) = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).nth(nth) else {
+        return Err(io::Error::other("there are fewer CPUs than cores"));
+    };
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    Ok(sched_setaffinity(None, &only)?)
 }
 
 async fn serve(parts: CoreParts) -> io::Result<()> {
