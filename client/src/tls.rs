@@ -25,31 +25,19 @@ pub(crate) struct Tls {
 /// The fingerprint that was presented last instead of the pinned one. QUIC reports no more than "bad certificate".
 type Rejected = Arc<Mutex<Option<[u8; 32]>>>;
 
+impl Trust {
+    /// The TLS side of a connection to such a server, for a client that is built on QUIC itself and not on this crate's
+    /// [`Client`](crate::Client): TLS 1.3, ALPN `godwit/1`, this trust, no resumption.
+    pub fn tls_config(&self) -> Result<rustls::ClientConfig, ConnectError> {
+        rustls_config(self, &Rejected::default())
+    }
+}
+
 impl Tls {
     pub(crate) fn new(trust: &Trust) -> Result<Self, ConnectError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
         let rejected = Rejected::default();
-        let verifier: Arc<dyn ServerCertVerifier> = match trust {
-            Trust::Fingerprint(pinned) => {
-                Arc::new(Pinned { pinned: *pinned, rejected: rejected.clone(), algorithms: signatures(&provider) })
-            }
-            Trust::Roots(roots) => WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
-                .build()
-                .map_err(|error| ConnectError::InvalidConfig(error.to_string()))?,
-        };
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| ConnectError::InvalidConfig(error.to_string()))?
-            // "Dangerous" is what rustls calls every verifier that it did not make. Ours trusts one certificate.
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        // The token in the first frame resumes the session. A store of TLS tickets per client would cost more memory than
-        // the handshake that it saves once in a while is worth.
-        config.resumption = Resumption::disabled();
-        let crypto =
-            QuicClientConfig::try_from(config).map_err(|error| ConnectError::InvalidConfig(error.to_string()))?;
+        let crypto = QuicClientConfig::try_from(rustls_config(trust, &rejected)?)
+            .map_err(|error| ConnectError::InvalidConfig(error.to_string()))?;
         Ok(Self { crypto: Arc::new(crypto), rejected })
     }
 
@@ -57,6 +45,30 @@ impl Tls {
     pub(crate) fn take_rejected(&self) -> Option<[u8; 32]> {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+fn rustls_config(trust: &Trust, rejected: &Rejected) -> Result<rustls::ClientConfig, ConnectError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Fingerprint(pinned) => {
+            Arc::new(Pinned { pinned: *pinned, rejected: rejected.clone(), algorithms: signatures(&provider) })
+        }
+        Trust::Roots(roots) => WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| ConnectError::InvalidConfig(error.to_string()))?,
+    };
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| ConnectError::InvalidConfig(error.to_string()))?
+        // "Dangerous" is what rustls calls every verifier that it did not make. Ours trusts one certificate.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // The token in the first frame resumes the session. A store of TLS tickets per client would cost more memory than
+    // the handshake that it saves once in a while is worth.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 /// Accepts exactly one certificate, whatever it says about its name, dates and issuer.

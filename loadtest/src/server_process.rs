@@ -1,5 +1,6 @@
 //! A server of one's own: started on a temporary directory, killed and started again, and gone when the run is.
 
+use crate::{cpu, wire::FrameSizes};
 use anyhow::{Context, bail, ensure};
 use std::{
     fs::{self, File},
@@ -13,7 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A `godwit serve` that runs. Dropping it kills the process and removes its directory.
+/// A `godwit serve`, or the bare relay, that runs. Dropping it kills the process and removes its directory.
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Option<Child>,
@@ -28,23 +29,42 @@ pub struct ServerProcess {
 /// How the server is started, every time the same.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// The program.
-    pub binary: PathBuf,
-    /// `--cores`; the server's own default when `None`.
-    pub cores: Option<usize>,
+    binary: PathBuf,
+    arguments: Vec<String>,
     /// Configuration, as environment variables.
-    pub environment: Vec<(&'static str, String)>,
+    environment: Vec<(&'static str, String)>,
+    /// CPUs that it may use; empty: all.
+    cpus: Vec<usize>,
     address: SocketAddr,
 }
 
 impl Launch {
-    /// A server on a free port of the loopback interface.
-    pub fn new(
+    /// A Godwit server on a free port of the loopback interface. `cores` is its own default when `None`.
+    pub fn godwit(
         binary: PathBuf,
         cores: Option<usize>,
         environment: Vec<(&'static str, String)>,
     ) -> anyhow::Result<Self> {
-        Ok(Self { binary, cores, environment, address: free_address()? })
+        let mut arguments = vec!["serve".to_owned()];
+        arguments.extend(cores.into_iter().flat_map(|cores| ["--cores".to_owned(), cores.to_string()]));
+        Ok(Self { binary, arguments, environment, cpus: Vec::new(), address: free_address()? })
+    }
+
+    /// The bare relay, which is this program itself.
+    pub fn relay(sizes: FrameSizes) -> anyhow::Result<Self> {
+        let arguments = [
+            "relay".to_owned(),
+            format!("--ack-bytes={}", sizes.ack_bytes),
+            format!("--push-bytes={}", sizes.push_bytes),
+        ];
+        let binary = std::env::current_exe().context("the path of this program")?;
+        let arguments = arguments.to_vec();
+        Ok(Self { binary, arguments, environment: Vec::new(), cpus: Vec::new(), address: free_address()? })
+    }
+
+    /// Keeps it on some CPUs.
+    pub fn on_cpus(self, cpus: Vec<usize>) -> Self {
+        Self { cpus, ..self }
     }
 }
 
@@ -55,12 +75,21 @@ pub struct Figures {
     pub cpu_s: f64,
     /// The most memory that was resident at once.
     pub rss_bytes: u64,
+    /// What is resident now.
+    pub rss_now_bytes: u64,
+    /// What it had the kernel write to disk.
+    pub written_bytes: u64,
 }
 
 impl Figures {
     /// Of a process and the one that took its place: times add up, memory does not.
     fn followed_by(self, next: Self) -> Self {
-        Self { cpu_s: self.cpu_s + next.cpu_s, rss_bytes: self.rss_bytes.max(next.rss_bytes) }
+        Self {
+            cpu_s: self.cpu_s + next.cpu_s,
+            rss_bytes: self.rss_bytes.max(next.rss_bytes),
+            rss_now_bytes: next.rss_now_bytes,
+            written_bytes: self.written_bytes + next.written_bytes,
+        }
     }
 }
 
@@ -120,15 +149,13 @@ impl ServerProcess {
         self.starts += 1;
 
         let mut command = Command::new(&self.launch.binary);
-        command.arg("serve").arg("--listen").arg(self.launch.address.to_string());
+        command.args(&self.launch.arguments).arg("--listen").arg(self.launch.address.to_string());
         command.arg("--data-dir").arg(self.directory.path().join("data"));
-        if let Some(cores) = self.launch.cores {
-            command.arg("--cores").arg(cores.to_string());
-        }
         command.envs(self.launch.environment.iter().map(|(key, value)| (key, value)));
         command.current_dir(self.directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
-        let mut child = command.spawn().with_context(|| format!("starting {}", self.launch.binary.display()))?;
+        let mut child = spawn_on(&mut command, &self.launch.cpus)
+            .with_context(|| format!("starting {}", self.launch.binary.display()))?;
         let stdout = child.stdout.take();
         self.child = Some(child);
 
@@ -186,13 +213,33 @@ impl Drop for ServerProcess {
     }
 }
 
+/// A process inherits the CPUs of the thread that starts it, so a thread of its own does.
+fn spawn_on(command: &mut Command, cpus: &[usize]) -> anyhow::Result<Child> {
+    if cpus.is_empty() {
+        return Ok(command.spawn()?);
+    }
+    let spawned = thread::scope(|scope| {
+        let spawning = scope.spawn(|| {
+            cpu::pin_this_thread(cpus)?;
+            Ok(command.spawn()?)
+        });
+        spawning.join()
+    });
+    spawned.unwrap_or_else(|_| bail!("the thread that starts the server failed"))
+}
+
 /// What a running process has used, by its id.
 pub fn process_figures(pid: u32) -> anyhow::Result<Figures> {
     let read = |file: &str| {
         fs::read_to_string(format!("/proc/{pid}/{file}")).with_context(|| format!("the figures of process {pid}"))
     };
-    let (stat, status) = (read("stat")?, read("status")?);
-    Ok(Figures { cpu_s: cpu_seconds(&stat)?, rss_bytes: peak_rss(&status)? })
+    let (stat, status, io) = (read("stat")?, read("status")?, read("io")?);
+    Ok(Figures {
+        cpu_s: cpu_seconds(&stat)?,
+        rss_bytes: memory(&status, "VmHWM:")?,
+        rss_now_bytes: memory(&status, "VmRSS:")?,
+        written_bytes: written_bytes(&io)?,
+    })
 }
 
 /// From `/proc/<pid>/stat`; see proc_pid_stat(5).
@@ -205,10 +252,17 @@ fn cpu_seconds(stat: &str) -> anyhow::Result<f64> {
 }
 
 /// From `/proc/<pid>/status`; see proc_pid_status(5).
-fn peak_rss(status: &str) -> anyhow::Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("/proc/<pid>/status has no VmHWM")?;
+fn memory(status: &str, key: &str) -> anyhow::Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kib = kib.with_context(|| format!("/proc/<pid>/status has no {key}"))?;
     Ok(kib.trim().parse::<u64>()? * 1024)
+}
+
+/// From `/proc/<pid>/io`; see proc_pid_io(5).
+fn written_bytes(io: &str) -> anyhow::Result<u64> {
+    let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    Ok(bytes.context("/proc/<pid>/io has no write_bytes")?.trim().parse()?)
 }
 
 /// Copies the server's standard output to its log, and says so when the fingerprint appears in it.
@@ -263,9 +317,11 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_the_peak_in_bytes() {
-        assert_eq!(peak_rss("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n").unwrap(), 2048 * 1024);
-        assert!(peak_rss("Name:\tx\n").is_err());
+    fn memory_and_what_was_written_are_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n";
+        assert_eq!((memory(status, "VmHWM:").unwrap(), memory(status, "VmRSS:").unwrap()), (2048 * 1024, 10 * 1024));
+        assert!(memory("Name:\tx\n", "VmHWM:").is_err());
+        assert_eq!(written_bytes("wchar: 9\nwrite_bytes: 4096\n").unwrap(), 4096);
     }
 
     #[test]
@@ -276,8 +332,10 @@ mod tests {
 
     #[test]
     fn times_add_up_over_restarts_and_memory_is_the_largest() {
-        let first = Figures { cpu_s: 1.5, rss_bytes: 30 };
-        assert_eq!(first.followed_by(Figures { cpu_s: 2.0, rss_bytes: 20 }), Figures { cpu_s: 3.5, rss_bytes: 30 });
+        let first = Figures { cpu_s: 1.5, rss_bytes: 30, rss_now_bytes: 20, written_bytes: 1 };
+        let second = Figures { cpu_s: 2.0, rss_bytes: 20, rss_now_bytes: 10, written_bytes: 2 };
+        let both = Figures { cpu_s: 3.5, rss_bytes: 30, rss_now_bytes: 10, written_bytes: 3 };
+        assert_eq!(first.followed_by(second), both);
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Transport {
         let _ = timeout(self.options.linger(), endpoint.wait_idle()).await;
     }
 
-    fn endpoint(&self, socket: UdpSocket, index: u16) -> io::Result<Endpoint> {
+    /// The endpoint that [`serve`](Self::serve) runs, with nothing behind it: what Godwit is measured against.
+    pub fn endpoint(&self, socket: UdpSocket, index: u16) -> io::Result<Endpoint> {
         let mut config = EndpointConfig::new(self.secrets.reset_key.clone());
         let (endpoints, secrets) = (self.endpoints, self.secrets.clone());
         config

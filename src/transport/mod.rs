@@ -2,7 +2,7 @@
 //!
 //! [`bind`] makes a socket for each core and has the kernel steer packets to them by connection ID; [`Transport::serve`]
 //! runs one core's endpoint. A connection is one task, which writes what its [`Outbox`](crate::router::Outbox) holds
-//! and hands in what the client sends. quinn's types do not leave this module.
+//! and hands in what the client sends. quinn's types do not leave this module, except [`Transport::endpoint`], for comparison.
 //!
 //! What never breaks:
 //! - A connection stays on the core that it started on, whatever address its client moves to.

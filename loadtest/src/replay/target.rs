@@ -40,7 +40,7 @@ impl Target {
         // Nobody should think that a server does this by itself.
         eprintln!("Starting {} with cheap passwords and open registration:", binary.display());
         eprintln!("  {}", settings.join(" "));
-        Ok(Self::Own(Box::new(ServerProcess::start(Launch::new(binary, own.cores, environment)?).await?)))
+        Ok(Self::Own(Box::new(ServerProcess::start(Launch::godwit(binary, own.cores, environment)?).await?)))
     }
 
     /// A server that runs.

@@ -1,0 +1,390 @@
+//! The loop of one peer: take everything that came, send everything that is due, write once.
+
+use super::{Pace, Room, RoomKey, Tally, tally::record};
+use crate::wire::{BareFrame, Dialect, FrameReader, Link, ReadEnd, Stamp, godwit};
+use bytes::{Buf, Bytes, BytesMut};
+use godwit_proto::{
+    ClientMsgId, ConversationId,
+    v1::{ConversationPosition, ServerFrame, entry::Content, server_frame::Body as Reply},
+};
+use prost::Message;
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::{sync::Notify, time::Sleep};
+
+/// What one peer does in a run.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Which conversations it is a member of.
+    pub rooms: Vec<RoomKey>,
+    /// When it sends, to each of them in turn.
+    pub pace: Pace,
+}
+
+/// What all peers of one thread share.
+pub struct Shared {
+    /// Zero of every time in the run.
+    pub origin: Instant,
+    /// No message is due from here on.
+    pub send_until_ns: u64,
+    pub body_bytes: usize,
+    pub dialect: Dialect,
+    pub tally: RefCell<Tally>,
+    pub progress: Arc<Progress>,
+    /// Set, and notified, when the peers are to come to their end.
+    pub finish: Cell<bool>,
+    pub finished: Notify,
+}
+
+/// How far a run is, for all threads.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub sent: AtomicU64,
+    pub answered: AtomicU64,
+    pub delivered: AtomicU64,
+}
+
+/// What became of a peer.
+pub struct Report {
+    pub number: u32,
+    pub rooms: Vec<Room>,
+    /// The server left pushes out because this client was too slow.
+    pub resyncs: u64,
+    /// Why its connection did not last.
+    pub lost: Option<String>,
+    /// The connection, if it is still there.
+    pub connection: Connection,
+}
+
+/// A client under load.
+pub struct Peer {
+    number: u32,
+    connection: Connection,
+    send: SendStream,
+    reader: FrameReader,
+    lanes: Vec<FrameReader>,
+    accept: Option<Accept>,
+    rooms: Vec<Room>,
+    pace: Pace,
+    shared: Rc<Shared>,
+    /// Requests without an answer, from `first_request` on.
+    requests: VecDeque<Request>,
+    first_request: u64,
+    sent: u64,
+    unanswered: usize,
+    out: BytesMut,
+    acks_due: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    /// Counted and not yet told to the others.
+    news: (u64, u64, u64),
+    resyncs: u64,
+}
+
+type Accept = Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>>>>;
+
+struct Request {
+    room: usize,
+    number: u64,
+    due_ns: u64,
+    answered: bool,
+}
+
+impl Peer {
+    pub fn new(number: u32, link: Link, part: Part, shared: Rc<Shared>) -> Self {
+        let accept = (shared.dialect == Dialect::Godwit).then(|| accept(&link.connection));
+        Self {
+            number,
+            accept,
+            connection: link.connection,
+            send: link.send,
+            reader: link.reader,
+            lanes: Vec::new(),
+            rooms: part.rooms.into_iter().map(Room::new).collect(),
+            pace: part.pace,
+            shared,
+            requests: VecDeque::new(),
+            first_request: link.next_request,
+            sent: 0,
+            unanswered: 0,
+            out: BytesMut::new(),
+            acks_due: None,
+            timer: Box::pin(tokio::time::sleep(Duration::from_secs(FAR_AWAY_S))),
+            news: (0, 0, 0),
+            resyncs: 0,
+        }
+    }
+
+    /// Runs until the run is finished or the connection is lost.
+    pub async fn run(mut self) -> Report {
+        let shared = self.shared.clone();
+        let mut finished = pin!(shared.finished.notified());
+        let lost = poll_fn(|cx| {
+            if let Err(error) = self.turn(cx) {
+                return Poll::Ready(Some(error.to_string()));
+            }
+            if finished.as_mut().poll(cx).is_ready() || shared.finish.get() {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await;
+        Report { number: self.number, rooms: self.rooms, resyncs: self.resyncs, lost, connection: self.connection }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), ReadEnd> {
+        self.accept_lanes(cx)?;
+        let now_ns = self.now_ns();
+        self.read(cx, now_ns)?;
+        loop {
+            self.send_due(now_ns);
+            self.add_acks();
+            let written = self.write(cx)?;
+            if !written || !self.out.is_empty() {
+                break;
+            }
+        }
+        self.arm(cx);
+        self.tell();
+        Ok(())
+    }
+
+    fn accept_lanes(&mut self, cx: &mut Context<'_>) -> Result<(), ReadEnd> {
+        while let Some(accepting) = &mut self.accept {
+            let Poll::Ready(lane) = accepting.as_mut().poll(cx) else { break };
+            self.lanes.push(FrameReader::new(lane.map_err(quinn::ReadError::ConnectionLost)?));
+            *accepting = accept(&self.connection);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now_ns: u64) -> Result<(), ReadEnd> {
+        let mut frames = Vec::new();
+        let session = self.reader.poll_frames(cx, |frame| frames.push(frame));
+        for lane in &mut self.lanes {
+            lane.poll_frames(cx, |frame| frames.push(frame))?;
+        }
+        for frame in frames {
+            match self.shared.dialect {
+                Dialect::Godwit => self.on_godwit(frame, now_ns),
+                Dialect::Bare(_) => self.on_bare(&frame, now_ns),
+            }
+        }
+        session
+    }
+
+    fn on_godwit(&mut self, frame: Bytes, now_ns: u64) {
+        let Ok(frame) = ServerFrame::decode(frame) else { return };
+        match frame.body {
+            Some(Reply::Send(_)) => self.on_answer(frame.request_id, true, now_ns),
+            Some(Reply::Error(_)) if frame.request_id > 0 => self.on_answer(frame.request_id, false, now_ns),
+            Some(Reply::ResyncRequired(_)) => self.resyncs += 1,
+            Some(Reply::Entries(push)) => {
+                let Ok(id) = ConversationId::from_slice(&push.conversation_id) else { return };
+                for entry in push.entries {
+                    let Some(Content::Message(message)) = entry.content else { continue };
+                    self.on_message(RoomKey::Conversation(id), &message.body, entry.seq, now_ns);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_bare(&mut self, frame: &[u8], now_ns: u64) {
+        match BareFrame::decode(frame) {
+            // Requests count from where the link left off; the relay echoes the request's number.
+            Some(BareFrame::Ack { number }) => self.on_answer(number, true, now_ns),
+            Some(BareFrame::Push { group, body }) => self.on_message(RoomKey::Group(group), body, 0, now_ns),
+            _ => {}
+        }
+    }
+
+    fn on_answer(&mut self, request_id: u64, accepted: bool, now_ns: u64) {
+        let Some(index) = request_id.checked_sub(self.first_request) else { return };
+        let Some(request) = self.requests.get_mut(index as usize).filter(|request| !request.answered) else { return };
+        request.answered = true;
+        let room = &mut self.rooms[request.room];
+        {
+            let mut tally = self.shared.tally.borrow_mut();
+            let second = tally.at(now_ns);
+            if accepted {
+                room.acked += 1;
+                second.acked += 1;
+                record(&mut second.ack_us, request.due_ns, now_ns);
+            } else {
+                room.refused.insert(request.number);
+                second.refused += 1;
+            }
+        }
+        if room.sent == request.number {
+            room.unanswered = None;
+        }
+        self.unanswered -= 1;
+        self.news.1 += 1;
+        while self.requests.front().is_some_and(|request| request.answered) {
+            self.requests.pop_front();
+            self.first_request += 1;
+        }
+    }
+
+    fn on_message(&mut self, key: RoomKey, body: &[u8], seq: u64, now_ns: u64) {
+        let Some(stamp) = Stamp::read(body) else { return };
+        let Some(room) = self.rooms.iter_mut().find(|room| room.key == key) else { return };
+        if seq > 0 {
+            room.owed_seq = room.owed_seq.max(Some(seq));
+            self.acks_due.get_or_insert_with(|| Instant::now() + ACK_DELAY);
+        }
+        if room.on_message(stamp, seq) {
+            let mut tally = self.shared.tally.borrow_mut();
+            let second = tally.at(now_ns);
+            second.delivered += 1;
+            record(&mut second.delivery_us, stamp.due_ns, now_ns);
+            self.news.2 += 1;
+        }
+    }
+
+    /// Encodes what is due now, as far as there is room for it.
+    fn send_due(&mut self, now_ns: u64) {
+        while self.out.len() < OUT_BYTES_MAX {
+            let due_ns = match self.pace {
+                Pace::Silent => return,
+                Pace::Closed { in_flight } if self.unanswered >= in_flight => return,
+                Pace::Closed { .. } => now_ns,
+                Pace::Open { .. } => match self.pace.due_ns(self.sent) {
+                    Some(due_ns) if due_ns <= now_ns => due_ns,
+                    _ => return,
+                },
+            };
+            if due_ns >= self.shared.send_until_ns || self.rooms.is_empty() {
+                return;
+            }
+            self.send_message(due_ns, now_ns);
+        }
+    }
+
+    fn send_message(&mut self, due_ns: u64, now_ns: u64) {
+        let index = self.sent as usize % self.rooms.len();
+        let request_id = self.first_request + self.requests.len() as u64;
+        let room = &mut self.rooms[index];
+        room.sent += 1;
+        let stamp = Stamp { sender: self.number, number: room.sent, due_ns };
+        let mut body = vec![b'.'; self.shared.body_bytes];
+        stamp.write(&mut body);
+        match (self.shared.dialect, room.key) {
+            (Dialect::Godwit, RoomKey::Conversation(id)) => {
+                let msg_id = message_id(stamp);
+                let after = room.unanswered.replace(msg_id);
+                godwit::encode_send(request_id, id, msg_id, after, body.into(), &mut self.out);
+            }
+            (Dialect::Bare(sizes), RoomKey::Group(group)) => {
+                BareFrame::Send { group, number: request_id, body: &body }.encode(sizes, &mut self.out);
+            }
+            _ => unreachable!("a conversation of the other kind of server"),
+        }
+        self.requests.push_back(Request { room: index, number: room.sent, due_ns, answered: false });
+        self.sent += 1;
+        self.unanswered += 1;
+        self.news.0 += 1;
+        let mut tally = self.shared.tally.borrow_mut();
+        tally.at(due_ns).offered += 1;
+        tally.at(now_ns).sent += 1;
+    }
+
+    /// Delivery acknowledgements ride on a frame that leaves anyway, or leave when they have waited long enough.
+    fn add_acks(&mut self) {
+        let Some(due) = self.acks_due else { return };
+        if self.out.is_empty() && Instant::now() < due {
+            return;
+        }
+        self.acks_due = None;
+        let positions = self.rooms.iter_mut().filter_map(|room| {
+            let RoomKey::Conversation(id) = room.key else { return None };
+            Some(ConversationPosition { conversation_id: id.to_bytes(), seq: room.owed_seq.take()? })
+        });
+        godwit::encode_ack(positions.collect(), &mut self.out);
+    }
+
+    /// Hands the connection what it takes. Returns whether it took anything.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ReadEnd> {
+        let mut any = false;
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.send).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(written)) => {
+                    self.out.advance(written);
+                    any = true;
+                }
+                Poll::Ready(Err(quinn::WriteError::ConnectionLost(error))) => {
+                    return Err(quinn::ReadError::ConnectionLost(error).into());
+                }
+                Poll::Ready(Err(_)) => return Err(ReadEnd::Finished),
+                Poll::Pending => break,
+            }
+        }
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+        Ok(any)
+    }
+
+    /// Sees to it that the peer wakes for what is due next.
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        let next_send = self.pace.due_ns(self.sent).filter(|due_ns| *due_ns < self.shared.send_until_ns);
+        let next_send = next_send.map(|due_ns| self.shared.origin + Duration::from_nanos(due_ns));
+        // What waits for room on the connection is woken by that.
+        let next_send = next_send.filter(|_| self.out.len() < OUT_BYTES_MAX);
+        let Some(next) = [self.acks_due, next_send].into_iter().flatten().min() else { return };
+        if self.timer.deadline().into_std() != next {
+            self.timer.as_mut().reset(next.into());
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn tell(&mut self) {
+        let (sent, answered, delivered) = std::mem::take(&mut self.news);
+        let progress = &self.shared.progress;
+        for (counter, news) in
+            [(&progress.sent, sent), (&progress.answered, answered), (&progress.delivered, delivered)]
+        {
+            if news > 0 {
+                counter.fetch_add(news, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.shared.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+fn accept(connection: &Connection) -> Accept {
+    let connection = connection.clone();
+    Box::pin(async move { connection.accept_uni().await })
+}
+
+/// Different for every message of a run, and for every run against one server.
+fn message_id(stamp: Stamp) -> ClientMsgId {
+    let mut id: [u8; 16] = [0; 16];
+    id[..4].copy_from_slice(&stamp.sender.to_le_bytes());
+    id[4..8].copy_from_slice(&(stamp.number as u32).to_le_bytes());
+    id[8..].copy_from_slice(&rand::random::<u64>().to_le_bytes());
+    ClientMsgId(id)
+}
+
+/// As the SDK has it.
+const ACK_DELAY: Duration = Duration::from_millis(25);
+/// With this much encoded, nothing is added until the connection takes it.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+const FAR_AWAY_S: u64 = 24 * 3600;

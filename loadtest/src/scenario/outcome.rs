@@ -1,0 +1,114 @@
+//! What a run measured.
+
+use crate::{
+    peer::{Second, Verdict},
+    subject::Kind,
+};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The result of one run of one scenario against one server.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    pub scenario: String,
+    pub server: Kind,
+    /// What was asked for, in words.
+    pub settings: Vec<(String, String)>,
+    pub connections: u32,
+    /// Of the whole run.
+    pub totals: Totals,
+    pub verdict: Verdict,
+    /// Times that the server told a client that it reads too slowly. More than none is a failure.
+    pub resyncs: u64,
+    /// Connections that were lost. More than none is a failure.
+    pub lost_connections: u64,
+    /// Of the steady window.
+    pub steady_s: f64,
+    pub offered_per_s: f64,
+    pub acked_per_s: f64,
+    pub delivered_per_s: f64,
+    pub ack: Quantiles,
+    pub delivery: Quantiles,
+    pub server_cpu_s: f64,
+    pub server_cpu_us_per_delivered: f64,
+    pub delivered_per_server_cpu_s: f64,
+    pub client_cpu_s: f64,
+    /// At the end of the steady window.
+    pub server_rss_bytes: u64,
+    pub server_rss_peak_bytes: u64,
+    pub written_bytes_per_acked: f64,
+    /// From the beginning on.
+    pub seconds: Vec<SecondFigures>,
+    /// The seconds that are measured: the first, and how many.
+    pub steady_from: usize,
+    pub steady_seconds: usize,
+}
+
+/// Counts over a whole run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub offered: u64,
+    /// Taken by the connection.
+    pub accepted: u64,
+    pub acked: u64,
+    pub refused: u64,
+    pub delivered: u64,
+    pub deliveries_expected: u64,
+}
+
+/// Latencies in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Quantiles {
+    pub p50_ms: f64,
+    pub p90_ms: f64,
+    pub p99_ms: f64,
+    pub p999_ms: f64,
+    pub max_ms: f64,
+}
+
+/// One second of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SecondFigures {
+    pub offered: u64,
+    pub acked: u64,
+    pub delivered: u64,
+    pub refused: u64,
+    pub ack: Quantiles,
+    pub delivery: Quantiles,
+    /// CPU seconds that the server used in it.
+    pub server_cpu_s: f64,
+    pub server_rss_bytes: u64,
+}
+
+impl Outcome {
+    /// Nothing lost, doubled, out of order or refused.
+    pub fn is_clean(&self) -> bool {
+        self.verdict.is_clean() && self.resyncs == 0 && self.lost_connections == 0 && self.totals.refused == 0
+    }
+}
+
+impl Quantiles {
+    /// Of durations in microseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        Self { p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
+    }
+}
+
+impl SecondFigures {
+    pub fn new(second: &Second, server_cpu_s: f64, server_rss_bytes: u64) -> Self {
+        Self {
+            offered: second.offered,
+            acked: second.acked,
+            delivered: second.delivered,
+            refused: second.refused,
+            ack: Quantiles::of(&second.ack_us),
+            delivery: Quantiles::of(&second.delivery_us),
+            server_cpu_s,
+            server_rss_bytes,
+        }
+    }
+}
