@@ -4,6 +4,7 @@ mod baseline;
 mod cpu;
 mod peer;
 mod replay;
+mod report;
 mod scenario;
 mod server_binary;
 mod server_process;
@@ -46,7 +47,17 @@ enum Command {
         hot: Option<u32>,
         #[arg(long)]
         server_binary: Option<std::path::PathBuf>,
+        #[arg(long, default_value_t = 1)]
+        runs: usize,
+        #[command(flatten)]
+        output: Output,
     },
+}
+
+#[derive(clap::Args)]
+struct Output {
+    #[arg(long)]
+    json: Option<std::path::PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -68,8 +79,10 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> ExitCode {
     let options = match command {
         Command::Relay(_) => unreachable!("it runs without this runtime"),
-        Command::Pairs { connections, in_flight, seconds, baseline_only, hot, server_binary } => {
-            return done(pairs(connections, in_flight, seconds, baseline_only, hot, server_binary).await);
+        Command::Pairs { connections, in_flight, seconds, baseline_only, hot, server_binary, runs, output } => {
+            return done(
+                pairs(connections, in_flight, seconds, baseline_only, hot, server_binary, runs, &output).await,
+            );
         }
         Command::Replay(options) => options,
     };
@@ -111,6 +124,7 @@ fn done(outcome: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 async fn pairs(
     connections: u32,
     in_flight: usize,
@@ -118,6 +132,8 @@ async fn pairs(
     baseline_only: bool,
     hot: Option<u32>,
     binary: Option<std::path::PathBuf>,
+    runs: usize,
+    output: &Output,
 ) -> anyhow::Result<()> {
     let (server, clients) = subject::split_cpus(&cpu::available()?, 1)?;
     let layout = match hot {
@@ -135,14 +151,19 @@ async fn pairs(
         client_cpus: clients,
     };
     let recipe = subject::Recipe { binary, cores: Some(1), environment: Vec::new(), cpus: server, body_bytes: 128 };
-    for kind in [subject::Kind::Godwit, subject::Kind::Baseline] {
+    let (started, mut outcomes) = (std::time::SystemTime::now(), Vec::new());
+    for kind in [subject::Kind::Godwit, subject::Kind::Baseline].repeat(runs) {
         if baseline_only && kind == subject::Kind::Godwit {
             continue;
         }
         let mut subject = subject::Subject::start(kind, &recipe).await?;
-        let mut outcome = scenario::run_chat(&mut subject, &load).await?;
-        outcome.seconds.clear();
-        println!("{}", serde_json::to_string(&outcome)?);
+        outcomes.push(scenario::run_chat(&mut subject, &load).await?);
     }
+    let report = report::RunReport::new(started, "pairs", outcomes);
+    report.print();
+    if let Some(path) = &output.json {
+        report.write_json(path)?;
+    }
+    anyhow::ensure!(report.is_clean(), "the runs were not clean");
     Ok(())
 }

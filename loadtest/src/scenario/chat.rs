@@ -1,6 +1,6 @@
 //! Messages between people who are online: pairs, groups and one hot group differ in who talks with whom.
 
-use super::{Layout, Outcome, Quantiles, SecondFigures, Totals};
+use super::{CurvePoint, Layout, Outcome, Quantiles, SecondFigures, Totals};
 use crate::{
     peer::{Pace, Part, Progress, RoomKey, Tally, Verdict, compare},
     server_process::{Figures, process_figures},
@@ -264,10 +264,17 @@ impl Run<'_> {
             delivered_per_s: delivered * per_s,
             ack: Quantiles::of(&steady.ack_us),
             delivery: Quantiles::of(&steady.delivery_us),
+            ack_curve: CurvePoint::curve(&steady.ack_us),
+            delivery_curve: CurvePoint::curve(&steady.delivery_us),
             server_cpu_s,
             server_cpu_us_per_delivered: ratio(server_cpu_s * 1e6, delivered),
             delivered_per_server_cpu_s: ratio(delivered, server_cpu_s),
             client_cpu_s,
+            // A thread is on one CPU at a time.
+            client_cpus: match self.load.client_cpus.len() {
+                0 => self.load.threads,
+                cpus => self.load.threads.min(cpus),
+            },
             server_rss_bytes: to.rss_now_bytes,
             server_rss_peak_bytes: to.rss_bytes,
             written_bytes_per_acked: ratio((to.written_bytes - from.written_bytes) as f64, steady.acked as f64),

@@ -6,4 +6,4 @@ mod outcome;
 
 pub use chat::{ChatLoad, LoadPace, Timing, run as run_chat};
 pub use layout::{Layout, Members};
-pub use outcome::{Outcome, Quantiles, SecondFigures, Totals};
+pub use outcome::{CurvePoint, Outcome, Quantiles, SecondFigures, Totals};

@@ -29,10 +29,14 @@ pub struct Outcome {
     pub delivered_per_s: f64,
     pub ack: Quantiles,
     pub delivery: Quantiles,
+    pub ack_curve: Vec<CurvePoint>,
+    pub delivery_curve: Vec<CurvePoint>,
     pub server_cpu_s: f64,
     pub server_cpu_us_per_delivered: f64,
     pub delivered_per_server_cpu_s: f64,
     pub client_cpu_s: f64,
+    /// As many CPUs as the clients can keep busy.
+    pub client_cpus: usize,
     /// At the end of the steady window.
     pub server_rss_bytes: u64,
     pub server_rss_peak_bytes: u64,
@@ -65,6 +69,32 @@ pub struct Quantiles {
     pub p999_ms: f64,
     pub max_ms: f64,
 }
+
+/// One point of a distribution of latencies, ascending: as many per cent took no longer than this.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CurvePoint {
+    pub percentile: f64,
+    pub ms: f64,
+}
+
+impl CurvePoint {
+    /// The whole distribution of durations in microseconds, denser where it is longer: some points for every halving of
+    /// what is left above.
+    pub fn curve(histogram: &Histogram<u64>) -> Vec<Self> {
+        if histogram.is_empty() {
+            return Vec::new();
+        }
+        let points = histogram.iter_quantiles(POINTS_PER_HALVING);
+        points
+            .map(|at| Self {
+                percentile: at.quantile_iterated_to() * 100.0,
+                ms: at.value_iterated_to() as f64 / 1000.0,
+            })
+            .collect()
+    }
+}
+
+const POINTS_PER_HALVING: u32 = 3;
 
 /// One second of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
