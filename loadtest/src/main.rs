@@ -1,10 +1,14 @@
 //! `godwit-loadtest`: puts load on a Godwit server and checks what comes out of it.
 
+#[allow(dead_code, reason = "no scenario runs against a bare relay yet")]
+mod baseline_frame;
 #[allow(dead_code, unused_imports, reason = "no scenario passes its traffic through a link yet")]
 mod link;
 mod replay;
 mod server_binary;
 mod server_process;
+#[allow(dead_code, unused_imports, reason = "no scenario runs against it yet")]
+mod tcp;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};

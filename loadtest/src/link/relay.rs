@@ -9,14 +9,12 @@ use super::{
     transit::Transit,
 };
 use anyhow::Context;
-use rustix::net::sockopt;
 use socket2::SockRef;
 use std::{
     cell::RefCell,
     collections::BTreeSet,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::AsFd,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -269,9 +267,11 @@ fn bind(server: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let loopback: IpAddr = if server.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let socket = std::net::UdpSocket::bind((loopback, 0))?;
     socket.set_nonblocking(true)?;
-    // What does not fit would be lost without anyone having asked for it. More than the system's limit takes a privilege.
-    sockopt::set_socket_recv_buffer_size_force(socket.as_fd(), RECEIVE_BUFFER_BYTES)
-        .or_else(|_| sockopt::set_socket_recv_buffer_size(socket.as_fd(), RECEIVE_BUFFER_BYTES))?;
+    // What does not fit would be lost without anyone having asked for it.
+    SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    // More than the system's limit takes a privilege; without it the limit has to do.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES);
     Ok(socket)
 }
 

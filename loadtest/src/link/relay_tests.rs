@@ -9,7 +9,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn socket() -> Socket {
     let socket = Socket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    sockopt::set_socket_recv_buffer_size(socket.as_fd(), RECEIVE_BUFFER_BYTES).unwrap();
     socket
 }
 
