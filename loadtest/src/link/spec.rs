@@ -78,6 +78,12 @@ pub enum SpecError {
 }
 
 impl LinkSpec {
+    /// What the help of an option that takes one says.
+    pub const HELP: &str = "The network between clients and server, as loss=1%,delay=40ms,jitter=5ms,rate=10mbit,queue=100ms,seed=7: \
+        each may be left out. Each client has a link of its own, and each direction of it has all of these, so \
+        delay=30ms is a round trip of 60 ms. rate is in kbit, mbit or gbit a second; queue, in ms or in datagrams, is \
+        what waits for it at most, 100 ms unless told otherwise. Jitter reorders nothing. The seed decides what is lost";
+
     /// The queue that is asked for, or else 100 ms at the link's rate, or else 1,000 datagrams.
     pub fn queue_or_default(&self) -> Queue {
         self.queue.unwrap_or(match self.rate {
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_help_means_what_it_says() {
+    fn each_key_means_what_it_says() {
         let spec = parse("rate=10mbit, loss=1.5%,delay=40ms,jitter=500us,queue=250,seed=9").unwrap();
         assert_eq!(spec.loss_percent, 1.5);
         assert_eq!(spec.delay, Duration::from_millis(40));
@@ -262,6 +268,13 @@ mod tests {
         assert_eq!(spec.rate, Some(Rate(10_000_000)));
         assert_eq!(spec.queue, Some(Queue::Datagrams(250)));
         assert_eq!(spec.seed, Some(9));
+    }
+
+    #[test]
+    fn the_help_has_an_example_that_can_be_read_and_all_keys() {
+        let example = LinkSpec::HELP.split_whitespace().find(|word| word.contains(',') && word.contains('=')).unwrap();
+        let spec = parse(example.trim_end_matches(':')).unwrap();
+        assert_eq!(spec.to_string(), "loss=1%,delay=40ms,jitter=5ms,rate=10mbit,queue=100ms,seed=7");
     }
 
     #[test]
