@@ -3,6 +3,10 @@
 mod baseline;
 mod cpu;
 mod peer;
+#[allow(dead_code, reason = "no scenario runs against a bare relay yet")]
+mod baseline_frame;
+#[allow(dead_code, unused_imports, reason = "no scenario passes its traffic through a link yet")]
+mod link;
 mod replay;
 mod scenario;
 mod server_binary;
@@ -10,6 +14,8 @@ mod server_process;
 mod subject;
 mod wire;
 mod worker;
+#[allow(dead_code, unused_imports, reason = "no scenario runs against it yet")]
+mod tcp;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
