@@ -58,6 +58,8 @@ enum Command {
 struct Output {
     #[arg(long)]
     json: Option<std::path::PathBuf>,
+    #[arg(long)]
+    report: Option<std::path::PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -163,6 +165,9 @@ async fn pairs(
     report.print();
     if let Some(path) = &output.json {
         report.write_json(path)?;
+    }
+    if let Some(path) = &output.report {
+        report.write_html(path)?;
     }
     anyhow::ensure!(report.is_clean(), "the runs were not clean");
     Ok(())
