@@ -2,7 +2,7 @@
 
 use crate::{
     cpu,
-    peer::{Part, Peer, Progress, Report, Shared, Tally},
+    peer::{Part, Peer, Progress, Report, Second, Shared, Tally},
     wire::{Dialect, Dialer, Link, Login},
 };
 use anyhow::{Context, anyhow};
@@ -88,6 +88,7 @@ enum Command {
     Request(u32, Box<client_frame::Body>, Channel, oneshot::Sender<anyhow::Result<server_frame::Body>>),
     Disconnect(oneshot::Sender<()>),
     Start(Load, oneshot::Sender<anyhow::Result<()>>),
+    Second(usize, oneshot::Sender<Second>),
     Finish(oneshot::Sender<Harvest>),
 }
 
@@ -133,6 +134,11 @@ impl Worker {
     /// Puts all connected peers that have a part under load.
     pub async fn load(&self, load: Load) -> anyhow::Result<()> {
         self.ask(|answer| Command::Start(load, answer)).await?
+    }
+
+    /// What happened up to now in one second of the load, by index.
+    pub async fn second(&self, index: usize) -> anyhow::Result<Second> {
+        self.ask(|answer| Command::Second(index, answer)).await
     }
 
     /// Ends the load. The connections are spent afterwards.
@@ -193,6 +199,11 @@ impl Clients {
                 }
                 Command::Start(load, answer) => {
                     let _ = answer.send(self.load(load));
+                }
+                Command::Second(index, answer) => {
+                    let nothing = || Tally::default().sum(0, 0);
+                    let tally = self.running.as_ref().map(|running| running.shared.tally.borrow());
+                    let _ = answer.send(tally.map_or_else(nothing, |tally| tally.sum(index, 1)));
                 }
                 Command::Finish(answer) => {
                     let _ = answer.send(self.finish().await);

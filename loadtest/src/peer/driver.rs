@@ -56,6 +56,15 @@ pub struct Progress {
     pub delivered: AtomicU64,
 }
 
+impl Progress {
+    /// Messages that were sent and have no answer yet.
+    pub fn in_flight(&self) -> u64 {
+        // In this order, or answers that come in between would make it less than none.
+        let answered = self.answered.load(Ordering::Relaxed);
+        self.sent.load(Ordering::Relaxed).saturating_sub(answered)
+    }
+}
+
 /// What became of a peer.
 pub struct Report {
     pub number: u32,

@@ -2,6 +2,7 @@
 
 mod charts;
 mod format;
+pub mod live;
 mod machine;
 #[cfg(test)]
 mod made_up;
@@ -12,6 +13,7 @@ mod sides;
 mod table;
 
 pub use machine::Machine;
+pub use sides::name as server_name;
 
 use crate::{scenario::Outcome, subject::Kind};
 use anyhow::Context;

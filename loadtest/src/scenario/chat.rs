@@ -2,7 +2,11 @@
 
 use super::{CurvePoint, Layout, Outcome, Quantiles, SecondFigures, Totals};
 use crate::{
-    peer::{Pace, Part, Progress, RoomKey, Tally, Verdict, compare},
+    peer::{Pace, Part, Progress, RoomKey, Second, Tally, Verdict, compare},
+    report::{
+        live::{self, Live},
+        server_name,
+    },
     server_process::{Figures, process_figures},
     subject::{Kind, Subject},
     wire::Login,
@@ -157,9 +161,13 @@ struct Samples {
 impl Run<'_> {
     async fn measure(mut self) -> anyhow::Result<Outcome> {
         let (origin, progress) = (Instant::now(), Arc::new(Progress::default()));
+        let Timing { warm_up_s, steady_s, .. } = self.load.timing;
+        let title = format!("{}, {}", self.load.name, server_name(self.subject.kind));
+        let mut live = Live::new(title, warm_up_s, steady_s);
         self.start(origin, &progress).await?;
-        let samples = self.sample(origin).await?;
-        self.settle(&progress).await?;
+        let samples = self.sample(origin, &progress, &live).await?;
+        self.settle(&progress, &mut live).await?;
+        drop(live);
         let harvests = futures_util::future::try_join_all(self.clients.workers.iter().map(Worker::finish)).await?;
         self.subject.check_alive()?;
         Ok(self.outcome(harvests, &samples))
@@ -191,7 +199,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn sample(&mut self, origin: Instant) -> anyhow::Result<Samples> {
+    async fn sample(&mut self, origin: Instant, progress: &Progress, live: &Live) -> anyhow::Result<Samples> {
         let own = || process_figures(std::process::id());
         let mut samples = Samples { server: vec![self.subject.figures()?], clients: vec![own()?] };
         let Timing { warm_up_s, steady_s, .. } = self.load.timing;
@@ -200,12 +208,29 @@ impl Run<'_> {
             self.subject.check_alive()?;
             samples.server.push(self.subject.figures()?);
             samples.clients.push(own()?);
+            if live.wants(second)
+                && let Some(happened) = self.happened(second - 1).await
+            {
+                let [before, now] = [samples.server[second - 1], samples.server[second]];
+                let figures = SecondFigures::new(&happened, now.cpu_s - before.cpu_s, now.rss_now_bytes);
+                live.show(second, &figures, progress.in_flight());
+            }
         }
         Ok(samples)
     }
 
+    /// In one second, by index, as far as the clients find the time to say so.
+    async fn happened(&self, index: usize) -> Option<Second> {
+        let asked = futures_util::future::try_join_all(self.clients.workers.iter().map(|worker| worker.second(index)));
+        let parts = tokio::time::timeout(live::ANSWER_TIMEOUT, asked).await.ok()?.ok()?;
+        parts.into_iter().reduce(|mut sum, part| {
+            sum.add(&part);
+            sum
+        })
+    }
+
     /// Waits until every message has its answer and arrived at everybody, or nothing moves any more.
-    async fn settle(&self, progress: &Progress) -> anyhow::Result<()> {
+    async fn settle(&self, progress: &Progress, live: &mut Live) -> anyhow::Result<()> {
         let (mut seen, mut since) = ((0, 0), Instant::now());
         loop {
             let sent = progress.sent.load(Ordering::Relaxed);
@@ -220,6 +245,7 @@ impl Run<'_> {
             } else if since.elapsed() > self.load.timing.patience {
                 return Ok(());
             }
+            live.cool_down(progress.in_flight());
             tokio::time::sleep(SETTLE_POLL).await;
         }
     }
