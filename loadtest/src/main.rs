@@ -1,13 +1,13 @@
 //! `godwit-loadtest`: puts load on a Godwit server and checks what comes out of it.
 
 mod baseline;
+#[allow(dead_code, reason = "no scenario runs over TCP yet")]
+mod baseline_frame;
 mod cpu;
+#[allow(dead_code, unused_imports, reason = "no scenario passes TCP through a tunnel yet")]
+mod link;
 mod options;
 mod peer;
-#[allow(dead_code, reason = "no scenario runs against a bare relay yet")]
-mod baseline_frame;
-#[allow(dead_code, unused_imports, reason = "no scenario passes its traffic through a link yet")]
-mod link;
 mod replay;
 mod report;
 mod rig;
@@ -16,10 +16,10 @@ mod server_binary;
 mod server_process;
 mod subject;
 mod target;
+#[allow(dead_code, unused_imports, reason = "no scenario runs over TCP yet")]
+mod tcp;
 mod wire;
 mod worker;
-#[allow(dead_code, unused_imports, reason = "no scenario runs against it yet")]
-mod tcp;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
@@ -92,12 +92,7 @@ fn main() -> ExitCode {
 fn load(Order { scenario, compare, common }: Order) -> anyhow::Result<bool> {
     let (started, rig) = (SystemTime::now(), common.rig()?);
     let runs = block_on(Builder::new_current_thread(), rig.rounds(compare.kinds(), compare.rounds(), &scenario))?;
-    let report = RunReport::new(started, scenario.name(), runs);
-    report.print();
-    if let Some(path) = &common.output.json {
-        report.write_json(path)?;
-    }
-    Ok(report.is_clean())
+    common.output.deliver(&RunReport::new(started, scenario.name(), runs))
 }
 
 /// Until it is done, or somebody wants it to end.

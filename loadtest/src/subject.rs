@@ -1,6 +1,7 @@
 //! What is measured: a Godwit server, or the bare relay.
 
 use crate::{
+    link::{LinkSpec, LinkStats, Relay},
     server_binary,
     server_process::{Figures, Launch},
     target::Target,
@@ -48,6 +49,8 @@ pub struct Subject {
     pub kind: Kind,
     pub dialect: Dialect,
     target: Target,
+    /// Where the clients send to instead, if there is a network to simulate.
+    link: Option<Relay>,
     /// Runs on one server do not meet: each has accounts of its own.
     run: String,
 }
@@ -79,11 +82,23 @@ impl Subject {
                 (Target::own(launch.on_cpus(recipe.cpus.clone())).await?, Dialect::Bare(sizes))
             }
         };
-        Ok(Self { kind, dialect, target, run: random_name() })
+        Ok(Self { kind, dialect, target, link: None, run: random_name() })
     }
 
+    /// Puts it behind a network.
+    pub fn behind(self, spec: LinkSpec, seed: u64) -> anyhow::Result<Self> {
+        let link = Some(Relay::start(self.target.address(), spec, seed)?);
+        Ok(Self { link, ..self })
+    }
+
+    /// Where clients send to.
     pub fn address(&self) -> SocketAddr {
-        self.target.address()
+        self.link.as_ref().map_or_else(|| self.target.address(), Relay::address)
+    }
+
+    /// What the network did up to now.
+    pub fn link_stats(&self) -> Option<LinkStats> {
+        self.link.as_ref().map(Relay::stats)
     }
 
     pub fn fingerprint(&self) -> &str {

@@ -2,7 +2,7 @@
 
 use crate::{
     cpu,
-    peer::{Part, Peer, Progress, Report, Shared, Tally},
+    peer::{Part, Peer, Progress, Report, Second, Shared, Tally},
     wire::{Dialect, Dialer, Link, Login},
 };
 use anyhow::{Context, anyhow};
@@ -206,6 +206,12 @@ impl Clients {
         }
         self.running = Some(Running { shared, peers });
         Ok(())
+    }
+
+    /// What happened in one second of the load, by index, as far as it has happened.
+    pub fn second(&self, index: usize) -> Second {
+        let running = self.running.as_ref();
+        running.and_then(|running| running.shared.tally.borrow().seconds().get(index).cloned()).unwrap_or_default()
     }
 
     /// Ends the load. The connections are spent afterwards.

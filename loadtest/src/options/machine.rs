@@ -1,7 +1,8 @@
 //! Servers and clients on the command line.
 
 use crate::{
-    scenario::CrewSettings,
+    link::LinkSpec,
+    scenario::{CrewSettings, Sockets},
     subject::{Recipe, Server},
     wire::STAMP_BYTES,
 };
@@ -71,12 +72,21 @@ pub struct ClientOptions {
     /// Threads of clients [default: as many as they have CPUs]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Pass everything through a relay that does to each direction what a network does, such as
+    /// `loss=1%,delay=40ms,jitter=5ms,rate=10mbit`. Each client has a link, and a socket, of its own
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    link: Option<LinkSpec>,
     /// Repeats the random decisions of an earlier run, where a scenario makes any
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 }
 
 impl ClientOptions {
+    /// The network between clients and server.
+    pub fn link(&self) -> Option<LinkSpec> {
+        self.link
+    }
+
     /// Where clients live, on these CPUs.
     pub fn crew(&self, cpus: Vec<usize>) -> anyhow::Result<CrewSettings> {
         let threads = match (self.threads, cpus.len()) {
@@ -84,7 +94,13 @@ impl ClientOptions {
             (None, 0) => thread::available_parallelism()?,
             (None, cpus) => NonZeroUsize::new(cpus).unwrap_or(NonZeroUsize::MIN),
         };
-        Ok(CrewSettings { sockets: self.sockets.map(NonZeroUsize::get), threads: threads.get(), cpus })
+        let sockets = match self.sockets {
+            Some(sockets) => Sockets::Number(sockets.get()),
+            // Clients that share a socket would share a link.
+            None if self.link.is_some() => Sockets::OneEach,
+            None => Sockets::Shared,
+        };
+        Ok(CrewSettings { sockets, threads: threads.get(), cpus })
     }
 }
 

@@ -10,6 +10,7 @@ pub use others::{HistoryOptions, IdleOptions, StormOptions};
 
 use crate::{
     cpu::{self, Shares},
+    report::RunReport,
     rig::Rig,
     scenario::{LoadPace, Timing},
     subject::Kind,
@@ -38,7 +39,8 @@ impl Common {
         if !shares.clients.is_empty() {
             cpu::pin_this_thread(&shares.clients)?;
         }
-        Ok(Rig { recipe: self.server.recipe(shares.server), crew: self.clients.crew(shares.clients)? })
+        let recipe = self.server.recipe(shares.server);
+        Ok(Rig { recipe, crew: self.clients.crew(shares.clients)?, link: self.clients.link(), seed: self.clients.seed })
     }
 }
 
@@ -49,6 +51,23 @@ pub struct OutputOptions {
     /// Write everything that was measured to FILE
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write a page with plots for a browser to FILE
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+impl OutputOptions {
+    /// Prints a report and writes it where it is wanted. Whether everything was as it should be.
+    pub fn deliver(&self, report: &RunReport) -> anyhow::Result<bool> {
+        report.print();
+        if let Some(path) = &self.json {
+            report.write_json(path)?;
+        }
+        if let Some(path) = &self.report {
+            report.write_html(path)?;
+        }
+        Ok(report.is_clean())
+    }
 }
 
 /// How long a run takes.

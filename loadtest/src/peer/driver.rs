@@ -67,6 +67,13 @@ impl Progress {
         of(&self.answered) >= of(&self.sent) && of(&self.delivered) >= of(&self.due)
     }
 
+    /// Messages that were sent and have no answer yet.
+    pub fn in_flight(&self) -> u64 {
+        // In this order, or answers that come in between would make it less than none.
+        let answered = self.answered.load(Ordering::Relaxed);
+        self.sent.load(Ordering::Relaxed).saturating_sub(answered)
+    }
+
     /// Something that changes whenever anything happens.
     pub fn position(&self) -> (u64, u64, u64) {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -40,6 +40,11 @@ pub fn with_unit(value: f64, unit: &str) -> String {
     if unit.is_empty() { figure(value) } else { format!("{} {unit}", figure(value)) }
 }
 
+/// One figure ÷ another.
+pub fn ratio(value: f64) -> String {
+    format!("{value:.2}")
+}
+
 /// Binary gigabytes.
 pub fn gibibytes(bytes: u64) -> String {
     format!("{} GiB", figure(bytes as f64 / (1024.0 * 1024.0 * 1024.0)))

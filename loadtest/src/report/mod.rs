@@ -1,13 +1,19 @@
 //! What one or several runs found: for people on a terminal or in a browser, and for programs.
 
+mod charts;
 mod format;
+pub mod live;
 mod machine;
 #[cfg(test)]
 mod made_up;
+mod markup;
+mod page;
+mod plot;
 mod sides;
 mod table;
 
 pub use machine::Machine;
+pub use sides::name as server_name;
 
 use crate::{scenario::Outcome, subject::Kind};
 use anyhow::Context;
@@ -71,9 +77,15 @@ impl RunReport {
         std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Writes it as a page for a browser.
+    pub fn write_html(&self, path: &Path) -> anyhow::Result<()> {
+        std::fs::write(path, page::of(self)).with_context(|| format!("writing {}", path.display()))
+    }
+
     /// Prints the table, and what to make of it, to standard output.
     pub fn print(&self) {
         println!("{}", table::of(self).to_terminal());
+        println!("{}", self.settings());
         println!("on {}", self.machine);
         for warning in self.warnings() {
             println!("warning: {warning}");
@@ -84,6 +96,13 @@ impl RunReport {
     /// Whether there was a run and nothing went wrong in any.
     pub fn is_clean(&self) -> bool {
         !self.runs.is_empty() && self.runs.iter().all(Outcome::is_clean)
+    }
+
+    /// What was asked for, in words: `pace: closed loop, 8 in flight; body bytes: 128`.
+    fn settings(&self) -> String {
+        let settings = self.runs.first().map(|run| run.settings.as_slice()).unwrap_or_default();
+        let words: Vec<String> = settings.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        words.join("; ")
     }
 
     /// Whether all runs did what they should, and if not, what went wrong in which. One line.
@@ -100,7 +119,7 @@ impl RunReport {
     /// Why the figures may not say what they seem to say.
     fn warnings(&self) -> Vec<String> {
         let saturated = self.named_runs().filter_map(|(name, run)| {
-            let share = run.client_cpu_s / (run.steady_s * run.client_cpus as f64);
+            let share = quotient(run.client_cpu_s, run.steady_s * run.client_cpus as f64)?;
             (share > SATURATED_SHARE).then(|| {
                 format!(
                     "{name}: the clients used {:.0} % of their CPU time in the steady window, so these figures are the \
@@ -199,8 +218,10 @@ mod tests {
         assert_eq!(report.warnings(), [""; 0]);
         report.runs[1].client_cpu_s = 14.9;
         assert!(report.warnings()[0].starts_with("baseline, run 1: the clients used 99 %"), "{:?}", report.warnings());
-        report.runs[1].client_cpus = 2;
-        assert_eq!(report.warnings(), [""; 0]);
+        for enough_or_unknown in [2, 0] {
+            report.runs[1].client_cpus = enough_or_unknown;
+            assert_eq!(report.warnings(), [""; 0]);
+        }
     }
 
     #[test]

@@ -52,9 +52,9 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Godwit ÷ baseline; `None` when that says nothing.
-pub fn quotient(godwit: f64, baseline: f64) -> Option<f64> {
-    Some(godwit / baseline).filter(|ratio| ratio.is_finite() && baseline > 0.0)
+/// `None` when it says nothing.
+pub fn quotient(dividend: f64, divisor: f64) -> Option<f64> {
+    (divisor > 0.0).then(|| dividend / divisor).filter(|quotient| quotient.is_finite())
 }
 
 pub fn rss_bytes_per_connection(run: &Outcome) -> f64 {

@@ -36,8 +36,8 @@ pub fn of(report: &RunReport) -> Table {
         Group { title: "Whole run", rows: columns.whole_run() },
         Group { title: "What went wrong, all runs together", rows: columns.faults() },
         Group { title: "Rate in the steady window", rows: columns.rates() },
-        Group { title: "Due to acknowledged", rows: columns.latency(|run| run.ack) },
-        Group { title: "Due to delivered", rows: columns.latency(|run| run.delivery) },
+        Group { title: "Ack latency, from when a message was due", rows: columns.latency(|run| run.ack) },
+        Group { title: "Delivery latency, from when a message was due", rows: columns.latency(|run| run.delivery) },
         Group { title: "Cost in the steady window", rows: columns.cost() },
         Group { title: "What this scenario is about", rows: columns.figures() },
     ];
@@ -157,7 +157,7 @@ impl Columns<'_> {
 
     fn row(&self, name: &'static str, cell: impl Fn(&Side<'_>) -> String, ratio: Option<f64>) -> Row {
         let mut cells: Vec<String> = self.sides.iter().map(cell).collect();
-        cells.extend((self.sides.len() == 2).then(|| ratio.map_or_else(String::new, format::figure)));
+        cells.extend((self.sides.len() == 2).then(|| ratio.map_or_else(String::new, format::ratio)));
         Row { name, cells }
     }
 }
@@ -182,7 +182,7 @@ mod tests {
         let table = of(&made_up::report(runs));
         assert_eq!(table.header, ["pairs", "Godwit", "baseline", "ratio"]);
         assert_eq!(cells(&table, "Rate in the steady window", "delivered"), ["30,000 /s", "20,000 /s", "1.50"]);
-        assert_eq!(cells(&table, "Due to acknowledged", "p99"), ["8.00 ms", "4.00 ms", "2.00"]);
+        assert_eq!(cells(&table, "Ack latency, from when a message was due", "p99"), ["8.00 ms", "4.00 ms", "2.00"]);
         assert_eq!(cells(&table, "Whole run", "connections"), ["200", "200", ""]);
         let memory = cells(&table, "Cost in the steady window", "server memory per connection");
         assert_eq!(memory, ["614 KiB", "614 KiB", "1.00"]);

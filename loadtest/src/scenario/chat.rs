@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     peer::{Pace, Part, Report, Room, RoomKey, Verdict, compare},
+    report::{live::Live, server_name},
     subject::{Kind, Subject},
     worker::Harvest,
 };
@@ -56,8 +57,17 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &ChatLoad
     let Timing { warm_up_s, steady_s, patience } = load.timing;
     let send_until = Duration::from_secs((warm_up_s + steady_s) as u64);
     let progress = crew.load(origin, send_until, load.body_bytes, load.parts(&rooms)).await?;
-    let samples = Samples::take(subject, origin, warm_up_s + steady_s).await?;
-    settle(&progress, patience).await;
+    let mut live = Live::new(format!("{}, {}", load.name, server_name(subject.kind)), warm_up_s, steady_s);
+    let samples = Samples::take(subject, origin, warm_up_s + steady_s, async |second, samples| {
+        if live.wants(second)
+            && let Some(happened) = crew.second(second - 1).await
+        {
+            live.show(second, &samples.second(second, &happened), progress.in_flight());
+        }
+    });
+    let samples = samples.await?;
+    settle(&progress, patience, || live.cool_down(progress.in_flight())).await;
+    drop(live);
     let harvest = crew.finish().await?;
     subject.check_alive()?;
     crew.dismiss().await?;

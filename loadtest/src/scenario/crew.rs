@@ -2,7 +2,8 @@
 
 use super::Layout;
 use crate::{
-    peer::{Part, Progress, RoomKey},
+    peer::{Part, Progress, RoomKey, Second},
+    report::live,
     subject::{Kind, Subject},
     wire::Refused,
     worker::{Clients, Entry, Harvest, Identity, Load, Setup, Worker},
@@ -22,12 +23,21 @@ use std::{
 /// Where clients live.
 #[derive(Debug, Clone)]
 pub struct CrewSettings {
-    /// Client sockets, all threads together. Chosen by the number of clients when `None`.
-    pub sockets: Option<usize>,
+    pub sockets: Sockets,
     /// Threads of clients.
     pub threads: usize,
     /// CPUs that the threads may use; empty: all.
     pub cpus: Vec<usize>,
+}
+
+/// Client sockets, all threads together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sockets {
+    /// Some, depending on how many clients there are.
+    Shared,
+    /// Every client has one.
+    OneEach,
+    Number(usize),
 }
 
 impl CrewSettings {
@@ -40,7 +50,11 @@ impl CrewSettings {
     }
 
     fn sockets_per_thread(&self, peers: u32) -> usize {
-        let sockets = self.sockets.unwrap_or_else(|| (peers as usize / PEERS_PER_SOCKET).clamp(4, 64));
+        let sockets = match self.sockets {
+            Sockets::Shared => (peers as usize / PEERS_PER_SOCKET).clamp(4, 64),
+            Sockets::OneEach => peers as usize,
+            Sockets::Number(sockets) => sockets,
+        };
         sockets.div_ceil(self.threads)
     }
 }
@@ -122,6 +136,16 @@ impl Crew {
         });
         try_join_all(loads).await?;
         Ok(progress)
+    }
+
+    /// What happened in one second of the load, by index, as far as the clients find the time to say so.
+    pub async fn second(&self, index: usize) -> Option<Second> {
+        let asked = self.each(async move |clients: &mut Clients| Ok(clients.second(index)));
+        let parts = tokio::time::timeout(live::ANSWER_TIMEOUT, asked).await.ok()?.ok()?;
+        parts.into_iter().reduce(|mut sum, part| {
+            sum.add(&part);
+            sum
+        })
     }
 
     /// Ends the load, and puts together what everybody saw.
@@ -225,9 +249,10 @@ impl Crew {
 
 /// Waits until every message has its answer and arrived at everybody, or nothing has moved for as long as `patience`: what
 /// is missing then counts as lost.
-pub async fn settle(progress: &Progress, patience: Duration) {
+pub async fn settle(progress: &Progress, patience: Duration, mut waiting: impl FnMut()) {
     let (mut seen, mut since) = (progress.position(), Instant::now());
     while !progress.is_settled() && since.elapsed() <= patience {
+        waiting();
         tokio::time::sleep(SETTLE_POLL).await;
         let now = progress.position();
         if now != seen {

@@ -122,7 +122,7 @@ async fn fill(
     let began = Instant::now();
     let progress = crew.load(began, Duration::MAX, load.body_bytes, (0..4).map(part).collect()).await?;
     wait_until_sent(subject, &progress, load.entries + load.short_entries, load.patience).await?;
-    settle(&progress, load.patience).await;
+    settle(&progress, load.patience, || {}).await;
     let filled_s = began.elapsed().as_secs_f64();
     let harvest = crew.finish().await?;
     let all = harvest.tally.sum(0, usize::MAX);

@@ -42,7 +42,7 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &IdleLoad
         crew.arrive(subject, &groups).await?;
     }
 
-    let samples = Samples::take(subject, Instant::now(), load.settle_s + load.steady_s).await?;
+    let samples = Samples::take(subject, Instant::now(), load.settle_s + load.steady_s, async |_, _| {}).await?;
     let (from, to) = (samples.server[load.settle_s], samples.server[load.settle_s + load.steady_s]);
     let (connections, steady_s) = (f64::from(load.connections), load.steady_s as f64);
     let mut outcome = Outcome::new("idle", subject.kind, load.connections);

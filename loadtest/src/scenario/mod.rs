@@ -10,7 +10,7 @@ mod samples;
 mod storm;
 
 pub use chat::{ChatLoad, LoadPace, Timing};
-pub use crew::CrewSettings;
+pub use crew::{CrewSettings, Sockets};
 pub use history::HistoryLoad;
 pub use idle::IdleLoad;
 pub use layout::Layout;

@@ -15,8 +15,13 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Takes them for so many seconds.
-    pub async fn take(subject: &mut Subject, origin: Instant, seconds: usize) -> anyhow::Result<Self> {
+    /// Takes them for so many seconds, and says so after each, the first being 1.
+    pub async fn take(
+        subject: &mut Subject,
+        origin: Instant,
+        seconds: usize,
+        mut taken: impl AsyncFnMut(usize, &Self),
+    ) -> anyhow::Result<Self> {
         let own = || process_figures(std::process::id());
         let mut samples = Self { server: vec![subject.figures()?], clients: vec![own()?] };
         for second in 1..=seconds {
@@ -24,6 +29,7 @@ impl Samples {
             subject.check_alive()?;
             samples.server.push(subject.figures()?);
             samples.clients.push(own()?);
+            taken(second, &samples).await;
         }
         Ok(samples)
     }
@@ -36,10 +42,12 @@ impl Samples {
     /// The seconds with what happened in each.
     pub fn seconds(&self, happened: &[Second]) -> Vec<SecondFigures> {
         let nothing = Second::default();
-        let second = |(index, pair): (usize, &[Figures])| {
-            let happened = happened.get(index).unwrap_or(&nothing);
-            SecondFigures::new(happened, pair[1].cpu_s - pair[0].cpu_s, pair[1].rss_now_bytes)
-        };
-        self.server.windows(2).enumerate().map(second).collect()
+        (1..self.server.len()).map(|second| self.second(second, happened.get(second - 1).unwrap_or(&nothing))).collect()
+    }
+
+    /// One second, the first being 1, with what happened in it.
+    pub fn second(&self, second: usize, happened: &Second) -> SecondFigures {
+        let (before, now) = (self.server[second - 1], self.server[second]);
+        SecondFigures::new(happened, now.cpu_s - before.cpu_s, now.rss_now_bytes)
     }
 }
