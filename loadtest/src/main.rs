@@ -23,7 +23,9 @@ mod worker;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
-use options::{GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, Order, PairsOptions, StormOptions};
+use options::{
+    GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, MixedOptions, Order, PairsOptions, StormOptions,
+};
 use report::RunReport;
 use std::{process::ExitCode, time::SystemTime};
 use tokio::{
@@ -56,6 +58,8 @@ enum Command {
     Storm(Box<StormOptions>),
     /// Paging through a long conversation and a short one
     History(Box<HistoryOptions>),
+    /// A day of real traffic: people who write much or little, in pairs and groups, and lose the network now and then
+    Mixed(Box<MixedOptions>),
     /// Serves as the bare relay that a server is compared with
     #[command(hide = true)]
     Relay(baseline::Options),
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Idle(options) => load(options.order()),
         Command::Storm(options) => load(options.order()),
         Command::History(options) => load(options.order()),
+        Command::Mixed(options) => options.order().and_then(load),
         // It has a runtime of its own.
         Command::Relay(options) => baseline::run(&options).map(|()| true),
     };

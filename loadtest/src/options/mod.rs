@@ -2,10 +2,12 @@
 
 mod chat;
 mod machine;
+mod mixed;
 mod others;
 
 pub use chat::{GroupsOptions, HotGroupOptions, Order, PairsOptions};
 pub use machine::{ClientOptions, ServerOptions};
+pub use mixed::MixedOptions;
 pub use others::{HistoryOptions, IdleOptions, StormOptions};
 
 use crate::{

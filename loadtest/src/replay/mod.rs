@@ -6,9 +6,9 @@
 //! ([`log_check`], [`recount`], [`summary_check`]), and its tests show that every kind of fault is found.
 
 mod accounts;
-mod corpus;
+pub mod corpus;
 mod faults;
-mod generate;
+pub mod generate;
 mod latency;
 mod live;
 mod log_check;

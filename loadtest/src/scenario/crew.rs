@@ -212,7 +212,8 @@ impl Crew {
         shares
     }
 
-    async fn conversation(&self, members: &[u32], direct: bool) -> anyhow::Result<ConversationId> {
+    /// The conversation of these clients: the direct one of two, or a new group.
+    pub async fn conversation(&self, members: &[u32], direct: bool) -> anyhow::Result<ConversationId> {
         let users = members.iter().map(|&member| self.user(member)).collect::<anyhow::Result<Vec<UserId>>>()?;
         if let ([one, other], true) = (users.as_slice(), direct) {
             return Ok(ConversationId::direct(*one, *other));

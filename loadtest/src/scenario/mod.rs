@@ -5,6 +5,7 @@ mod crew;
 mod history;
 mod idle;
 mod layout;
+mod mixed;
 mod outcome;
 mod samples;
 mod storm;
@@ -14,6 +15,7 @@ pub use crew::{CrewSettings, Sockets};
 pub use history::HistoryLoad;
 pub use idle::IdleLoad;
 pub use layout::Layout;
+pub use mixed::{Habits, MixedLoad};
 pub use outcome::{CurvePoint, Outcome, Quantiles, SecondFigures, Totals};
 pub use storm::{By, StormLoad};
 
@@ -26,6 +28,7 @@ pub enum Scenario {
     Idle(IdleLoad),
     Storm(StormLoad),
     History(HistoryLoad),
+    Mixed(MixedLoad),
 }
 
 impl Scenario {
@@ -36,6 +39,7 @@ impl Scenario {
             Self::Idle(_) => "idle",
             Self::Storm(load) => load.name(),
             Self::History(_) => "history",
+            Self::Mixed(_) => "mixed",
         }
     }
 
@@ -44,7 +48,7 @@ impl Scenario {
         match self {
             Self::Chat(load) => load.body_bytes,
             Self::History(load) => load.body_bytes,
-            Self::Idle(_) | Self::Storm(_) => STAMP_BYTES,
+            Self::Idle(_) | Self::Storm(_) | Self::Mixed(_) => STAMP_BYTES,
         }
     }
 
@@ -55,6 +59,7 @@ impl Scenario {
             Self::Idle(load) => (load.connections, 0),
             Self::Storm(load) => (load.sessions, 0),
             Self::History(_) => (0, 0),
+            Self::Mixed(load) => (load.people, 0),
         };
         let allow =
             |key: &str, limit: usize, wanted: usize| (wanted > limit).then(|| (key.to_owned(), wanted.to_string()));
@@ -71,6 +76,7 @@ impl Scenario {
             Self::Idle(load) => idle::run(subject, crew, load).await,
             Self::Storm(load) => storm::run(subject, crew, load).await,
             Self::History(load) => history::run(subject, crew, load).await,
+            Self::Mixed(load) => mixed::run(subject, crew, load).await,
         }
     }
 }

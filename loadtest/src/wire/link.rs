@@ -114,12 +114,7 @@ impl Link {
 
     /// Asks something on a bulk stream of its own.
     pub async fn bulk(&self, body: Body) -> anyhow::Result<Reply> {
-        let (mut send, recv) = self.connection.open_bi().await?;
-        let mut out = BytesMut::new();
-        encode_frame(&ClientFrame { request_id: 1, body: Some(body) }, &mut out);
-        send.write_all(&out).await?;
-        send.finish()?;
-        answer(FrameReader::new(recv).next().await?)
+        bulk(&self.connection, body).await
     }
 
     /// Closes it.
@@ -158,8 +153,14 @@ impl Link {
     }
 }
 
-fn answer(frame: Bytes) -> anyhow::Result<Reply> {
-    refused_or(ServerFrame::decode(frame)?)
+/// Asks something on a bulk stream of its own.
+pub async fn bulk(connection: &Connection, body: Body) -> anyhow::Result<Reply> {
+    let (mut send, recv) = connection.open_bi().await?;
+    let mut out = BytesMut::new();
+    encode_frame(&ClientFrame { request_id: 1, body: Some(body) }, &mut out);
+    send.write_all(&out).await?;
+    send.finish()?;
+    refused_or(ServerFrame::decode(FrameReader::new(recv).next().await?)?)
 }
 
 fn refused_or(frame: ServerFrame) -> anyhow::Result<Reply> {
