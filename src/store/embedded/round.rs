@@ -228,7 +228,7 @@ fn fitting(entries: &[LogEntry]) -> usize {
 mod tests {
     use super::*;
     use crate::{
-        chat::{Position, Role},
+        chat::{Member, Position, Role},
         store::{Commit, embedded::EmbeddedOptions},
     };
     use godwit_proto::{ClientMsgId, v1};
