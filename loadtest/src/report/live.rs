@@ -1,0 +1,123 @@
+//! Says how a run goes while it goes.
+
+use super::format;
+use crate::scenario::SecondFigures;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{io::IsTerminal, time::Duration};
+
+/// The last second on standard error: on a terminal in the place of the one before, in two lines since one would be wider
+/// than most terminals; elsewhere in one line now and then.
+pub struct Live {
+    /// What runs.
+    title: String,
+    warm_up_s: usize,
+    steady_s: usize,
+    /// `None` off a terminal.
+    bar: Option<ProgressBar>,
+    cooling_down: bool,
+}
+
+impl Live {
+    /// Of a run that is not measured for so many seconds and then measured for so many.
+    pub fn new(title: String, warm_up_s: usize, steady_s: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{prefix}\n{wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { title, warm_up_s, steady_s, bar, cooling_down: false }
+    }
+
+    /// Whether the end of this second, the first being 1, is shown. Others need not be asked about.
+    pub fn wants(&self, second: usize) -> bool {
+        self.bar.is_some() || second.is_multiple_of(LINE_EVERY_S)
+    }
+
+    /// Shows the second that has just ended, the first being 1. `in_flight` messages were sent and have no answer.
+    pub fn show(&self, second: usize, figures: &SecondFigures, in_flight: u64) {
+        self.say(self.state(second, figures, in_flight), flow(figures));
+    }
+
+    /// Nothing is sent any more; what is in flight may still arrive.
+    pub fn cool_down(&mut self, in_flight: u64) {
+        if self.bar.is_some() || !self.cooling_down {
+            self.cooling_down = true;
+            self.say(format!("{}: cool-down", self.title), format!("in flight {}", format::count(in_flight)));
+        }
+    }
+
+    fn say(&self, state: String, flow: String) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(state);
+                bar.set_message(flow);
+            }
+            None => eprintln!("{state} · {flow}"),
+        }
+    }
+
+    fn state(&self, second: usize, figures: &SecondFigures, in_flight: u64) -> String {
+        let phase = if second <= self.warm_up_s { "warm-up" } else { "steady" };
+        format!(
+            "{}: {second}/{} s, {phase} · in flight {} · server CPU {:.0} %, {:.0} MiB",
+            self.title,
+            self.warm_up_s + self.steady_s,
+            format::count(in_flight),
+            figures.server_cpu_s * 100.0,
+            figures.server_rss_bytes as f64 / MIB,
+        )
+    }
+}
+
+fn flow(figures: &SecondFigures) -> String {
+    format!(
+        "offered {}, acked {}, delivered {} /s · p50 {}, p99 {} ms",
+        format::count(figures.offered),
+        format::count(figures.acked),
+        format::count(figures.delivered),
+        format::figure(figures.delivery.p50_ms),
+        format::figure(figures.delivery.p99_ms),
+    )
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How long clients may take to say how they are. A run is not held up by those that are too busy to.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+const LINE_EVERY_S: usize = 5;
+const MIB: f64 = 1024.0 * 1024.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{report::made_up, subject::Kind};
+
+    fn live() -> Live {
+        Live { title: "pairs, Godwit".into(), warm_up_s: 2, steady_s: 10, bar: None, cooling_down: false }
+    }
+
+    #[test]
+    fn what_is_said_is_where_the_run_is_and_how_it_goes() {
+        let run = made_up::run(Kind::Godwit, 30_000.0, 2.0);
+        let state = live().state(2, &run.seconds[1], 1_600);
+        assert_eq!(state, "pairs, Godwit: 2/12 s, warm-up · in flight 1,600 · server CPU 93 %, 91 MiB");
+        assert!(live().state(3, &run.seconds[2], 0).contains("3/12 s, steady"));
+        let flow = flow(&run.seconds[1]);
+        assert_eq!(flow, "offered 31,784, acked 31,784, delivered 31,784 /s · p50 2.06, p99 8.24 ms");
+    }
+
+    #[test]
+    fn off_a_terminal_a_line_is_said_now_and_then() {
+        let shown: Vec<usize> = (1..=12).filter(|&second| live().wants(second)).collect();
+        assert_eq!(shown, [5, 10]);
+    }
+}

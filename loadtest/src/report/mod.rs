@@ -1,0 +1,236 @@
+//! What one or several runs found: for people on a terminal or in a browser, and for programs.
+
+mod charts;
+mod format;
+pub mod live;
+mod machine;
+#[cfg(test)]
+mod made_up;
+mod markup;
+mod page;
+mod plot;
+mod sides;
+mod table;
+
+pub use machine::Machine;
+pub use sides::name as server_name;
+
+use crate::{scenario::Outcome, subject::Kind};
+use anyhow::Context;
+use serde::Serialize;
+use sides::{Side, quotient};
+use std::{path::Path, time::SystemTime};
+
+/// The result of an invocation.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    pub tool_version: &'static str,
+    pub command_line: Vec<String>,
+    pub machine: Machine,
+    /// In UTC, as `2026-01-31 12:34:56 UTC`.
+    pub started: String,
+    pub scenario: String,
+    /// In the order in which they ran.
+    pub runs: Vec<Outcome>,
+    /// `None` unless both servers ran.
+    pub ratios: Option<Ratios>,
+}
+
+/// Godwit ÷ baseline, of the medians over the runs of each. `None` where the baseline's figure is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ratios {
+    pub delivered_per_s: Option<f64>,
+    pub server_cpu_us_per_delivered: Option<f64>,
+    pub server_rss_bytes_per_connection: Option<f64>,
+    pub delivery_p50_ms: Option<f64>,
+    pub delivery_p99_ms: Option<f64>,
+}
+
+impl RunReport {
+    /// Of runs of this process on this machine.
+    pub fn new(started: SystemTime, scenario: &str, runs: Vec<Outcome>) -> Self {
+        let mut report = Self {
+            tool_version: env!("CARGO_PKG_VERSION"),
+            command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+            machine: Machine::this(&std::env::temp_dir()),
+            started: format::utc(started),
+            scenario: scenario.to_owned(),
+            runs,
+            ratios: None,
+        };
+        report.ratios = report.side(Kind::Godwit).zip(report.side(Kind::Baseline)).map(|(godwit, baseline)| {
+            let of = |figure: fn(&Outcome) -> f64| quotient(godwit.median(figure), baseline.median(figure));
+            Ratios {
+                delivered_per_s: of(|run| run.delivered_per_s),
+                server_cpu_us_per_delivered: of(|run| run.server_cpu_us_per_delivered),
+                server_rss_bytes_per_connection: of(sides::rss_bytes_per_connection),
+                delivery_p50_ms: of(|run| run.delivery.p50_ms),
+                delivery_p99_ms: of(|run| run.delivery.p99_ms),
+            }
+        });
+        report
+    }
+
+    /// Writes it as JSON.
+    pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Writes it as a page for a browser.
+    pub fn write_html(&self, path: &Path) -> anyhow::Result<()> {
+        std::fs::write(path, page::of(self)).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Prints the table, and what to make of it, to standard output.
+    pub fn print(&self) {
+        println!("{}", table::of(self).to_terminal());
+        println!("{}", self.settings());
+        println!("on {}", self.machine);
+        for warning in self.warnings() {
+            println!("warning: {warning}");
+        }
+        println!("{}", self.verdict());
+    }
+
+    /// Whether there was a run and nothing went wrong in any.
+    pub fn is_clean(&self) -> bool {
+        !self.runs.is_empty() && self.runs.iter().all(Outcome::is_clean)
+    }
+
+    /// What was asked for, in words: `pace: closed loop, 8 in flight; body bytes: 128`.
+    fn settings(&self) -> String {
+        let settings = self.runs.first().map(|run| run.settings.as_slice()).unwrap_or_default();
+        let words: Vec<String> = settings.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        words.join("; ")
+    }
+
+    /// Whether all runs did what they should, and if not, what went wrong in which. One line.
+    fn verdict(&self) -> String {
+        let of_run = |(name, run)| Some(format!("{name}: {}", faults(run)?));
+        let faults: Vec<String> = self.named_runs().filter_map(of_run).collect();
+        match (self.runs.is_empty(), faults.is_empty()) {
+            (true, _) => "NOTHING was run".to_owned(),
+            (false, true) => "clean: nothing lost, duplicated, out of order, refused or unanswered".to_owned(),
+            (false, false) => format!("NOT CLEAN: {}", faults.join("; ")),
+        }
+    }
+
+    /// Why the figures may not say what they seem to say.
+    fn warnings(&self) -> Vec<String> {
+        let saturated = self.named_runs().filter_map(|(name, run)| {
+            let share = quotient(run.client_cpu_s, run.steady_s * run.client_cpus as f64)?;
+            (share > SATURATED_SHARE).then(|| {
+                format!(
+                    "{name}: the clients used {:.0} % of their CPU time in the steady window, so these figures are the \
+                     clients', not the server's",
+                    share * 100.0
+                )
+            })
+        });
+        saturated.collect()
+    }
+
+    fn named_runs(&self) -> impl Iterator<Item = (String, &Outcome)> {
+        self.runs.iter().enumerate().map(|(index, run)| {
+            let earlier = self.runs[..index].iter().filter(|other| other.server == run.server).count();
+            (format!("{}, run {}", sides::name(run.server), earlier + 1), run)
+        })
+    }
+
+    fn side(&self, kind: Kind) -> Option<Side<'_>> {
+        Side::of(kind, &self.runs)
+    }
+
+    /// Godwit first.
+    fn sides(&self) -> Vec<Side<'_>> {
+        [Kind::Godwit, Kind::Baseline].into_iter().filter_map(|kind| self.side(kind)).collect()
+    }
+}
+
+/// In words; `None` when there are none.
+fn faults(run: &Outcome) -> Option<String> {
+    if run.is_clean() {
+        return None;
+    }
+    let counts = [
+        (run.verdict.lost, "lost"),
+        (run.verdict.duplicated, "duplicated"),
+        (run.verdict.disordered, "out of order"),
+        (run.totals.refused, "refused"),
+        (run.verdict.unanswered, "unanswered"),
+        (run.resyncs, "resyncs"),
+        (run.lost_connections, "connections lost"),
+    ];
+    let present = counts.into_iter().filter(|(count, _)| *count > 0);
+    let words: Vec<String> = present.map(|(count, what)| format!("{} {what}", format::count(count))).collect();
+    Some(if words.is_empty() { "not as it should be".to_owned() } else { words.join(", ") })
+}
+
+/// A client that has no CPU time left sends late and hears late, and the server gets the blame.
+const SATURATED_SHARE: f64 = 0.95;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+    use super::*;
+
+    fn both_sides() -> RunReport {
+        made_up::report(vec![
+            made_up::run(Kind::Godwit, 30_000.0, 2.0),
+            made_up::run(Kind::Baseline, 20_000.0, 1.0),
+            made_up::run(Kind::Godwit, 90_000.0, 9.0),
+            made_up::run(Kind::Baseline, 30_000.0, 2.0),
+            made_up::run(Kind::Godwit, 36_000.0, 3.0),
+        ])
+    }
+
+    #[test]
+    fn a_ratio_is_of_the_medians_of_both_sides() {
+        let ratios = both_sides().ratios.unwrap();
+        assert_eq!(ratios.delivered_per_s, Some(36_000.0 / 25_000.0));
+        assert_eq!(ratios.delivery_p50_ms.map(|ratio| (ratio * 1e6).round()), Some(2e6));
+        assert_eq!(ratios.server_rss_bytes_per_connection, Some(1.0));
+    }
+
+    #[test]
+    fn one_server_alone_has_no_ratio() {
+        assert_eq!(made_up::report(vec![made_up::run(Kind::Godwit, 1.0, 1.0)]).ratios, None);
+        assert_eq!(made_up::report(Vec::new()).ratios, None);
+    }
+
+    #[test]
+    fn the_verdict_says_what_went_wrong_in_which_run() {
+        let mut report = both_sides();
+        assert!(report.is_clean() && report.verdict().starts_with("clean"));
+        report.runs[2].verdict.lost = 1_234;
+        report.runs[2].resyncs = 1;
+        report.runs[3].totals.refused = 7;
+        assert!(!report.is_clean());
+        assert_eq!(report.verdict(), "NOT CLEAN: Godwit, run 2: 1,234 lost, 1 resyncs; baseline, run 2: 7 refused");
+        let nothing = made_up::report(Vec::new());
+        assert!(!nothing.is_clean() && nothing.verdict().starts_with("NOTHING"));
+    }
+
+    #[test]
+    fn clients_without_cpu_time_left_are_a_warning() {
+        let mut report = both_sides();
+        assert_eq!(report.warnings(), [""; 0]);
+        report.runs[1].client_cpu_s = 14.9;
+        assert!(report.warnings()[0].starts_with("baseline, run 1: the clients used 99 %"), "{:?}", report.warnings());
+        for enough_or_unknown in [2, 0] {
+            report.runs[1].client_cpus = enough_or_unknown;
+            assert_eq!(report.warnings(), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_runs_and_how_they_came_about() {
+        let json = serde_json::to_value(both_sides()).unwrap();
+        assert_eq!(json["runs"][4]["delivered_per_s"], 36_000.0);
+        assert_eq!(json["runs"][1]["server"], "baseline");
+        assert_eq!(json["machine"]["cpus"], 2);
+        assert_eq!(json["ratios"]["delivered_per_s"], 1.44);
+        assert_eq!(json["command_line"][1], "pairs");
+    }
+}
