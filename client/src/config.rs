@@ -220,6 +220,8 @@ pub struct ClientLimits {
     pub stream_window_bytes: u32,
     /// How long an acknowledgement of entries may wait for another frame to travel with.
     pub ack_delay: Duration,
+    /// The least time between two acknowledgements that travel alone, while entries keep coming.
+    pub ack_interval: Duration,
     /// How long a gap between entries may wait for the missing ones to arrive by themselves before they are fetched.
     pub gap_delay: Duration,
 }
@@ -234,6 +236,7 @@ impl Default for ClientLimits {
             early_entries_max: 256,
             stream_window_bytes: 128 * 1024,
             ack_delay: Duration::from_millis(25),
+            ack_interval: Duration::from_millis(250),
             gap_delay: Duration::from_millis(100),
         }
     }

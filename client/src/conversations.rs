@@ -87,7 +87,7 @@ impl Conversations {
             fetch_later: BTreeSet::new(),
             catching_up: HashSet::new(),
             synced_before: false,
-            acks: Acks::new(limits.ack_delay),
+            acks: Acks::new(limits.ack_delay, limits.ack_interval),
             backlog: Backlog::default(),
         }
     }
@@ -304,8 +304,8 @@ impl Conversations {
     }
 
     /// A frame's worth of positions to acknowledge; empty when the server knows them all.
-    pub(crate) fn take_acks(&mut self) -> Vec<ConversationPosition> {
-        let owed = self.acks.take();
+    pub(crate) fn take_acks(&mut self, now: Instant) -> Vec<ConversationPosition> {
+        let owed = self.acks.take(now);
         let position = |id: &ConversationId| self.map.get(id).and_then(|one| one.timeline.position());
         owed.iter()
             .filter_map(|id| position(id).map(|seq| (id, seq)))

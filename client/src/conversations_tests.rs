@@ -104,7 +104,7 @@ fn a_sync_from_the_start_fetches_everything_and_says_when_it_is_done() {
     }
     assert!(conversations.caught_up());
     assert_eq!(handed_over(&mut conversations), [1, 2, 3, 4, 5]);
-    assert_eq!(conversations.take_acks()[0].seq, 5);
+    assert_eq!(conversations.take_acks(Instant::now())[0].seq, 5);
 }
 
 #[test]
@@ -192,10 +192,10 @@ fn reading_on_another_device_is_told_once() {
 fn an_entry_that_comes_again_is_acknowledged_again() {
     let (mut conversations, now) = synced();
     conversations.on_push(conversation(2), entries(1..=1), now);
-    assert_eq!(conversations.take_acks().len(), 1);
-    assert_eq!(conversations.take_acks().len(), 0);
+    assert_eq!(conversations.take_acks(Instant::now()).len(), 1);
+    assert_eq!(conversations.take_acks(Instant::now()).len(), 0);
     conversations.on_push(conversation(2), entries(1..=1), now);
-    assert_eq!(conversations.take_acks()[0].seq, 1);
+    assert_eq!(conversations.take_acks(Instant::now())[0].seq, 1);
     assert_eq!(handed_over(&mut conversations), [1]);
 }
 

@@ -162,7 +162,7 @@ impl Session {
         }
         self.encode_heartbeat(now);
         if !self.out.is_empty() || driver.conversations.acks_due().is_some_and(|due| due <= now) {
-            self.encode_acks(driver);
+            self.encode_acks(driver, now);
         }
     }
 
@@ -282,9 +282,9 @@ impl Session {
         }
     }
 
-    fn encode_acks(&mut self, driver: &mut Driver) {
+    fn encode_acks(&mut self, driver: &mut Driver, now: Instant) {
         while driver.conversations.acks_due().is_some() {
-            let positions = driver.conversations.take_acks();
+            let positions = driver.conversations.take_acks(now);
             if !positions.is_empty() {
                 encode_request(NO_REPLY, Body::Ack(AckRequest { positions }), &mut self.out);
             }
@@ -319,7 +319,7 @@ impl Session {
 
     /// Writes what there is and waits until it arrived, for a moment.
     async fn flush(&mut self, driver: &mut Driver) {
-        self.encode_acks(driver);
+        self.encode_acks(driver, now());
         let written = async {
             self.writer.write_all(&self.out).await.ok()?;
             self.writer.finish().ok()?;

@@ -1,7 +1,10 @@
 //! Frames on a stream: a varint length, then that many bytes of protobuf.
 
-use bytes::{Buf, Bytes, BytesMut};
-use prost::Message;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
+};
 use thiserror::Error;
 
 /// The longest frame, without its length prefix, that either side sends or accepts.
@@ -64,6 +67,17 @@ pub fn frame(message: &impl Message) -> Bytes {
     let mut out = BytesMut::new();
     encode_frame(message, &mut out);
     out.freeze()
+}
+
+/// Appends what stands before the bytes of a length-delimited field, for messages whose parts are encoded already.
+pub fn put_field_head(field: u32, length: usize, out: &mut impl BufMut) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+}
+
+/// The bytes of a length-delimited field, with what stands before them.
+pub fn field_len(field: u32, length: usize) -> usize {
+    key_len(field) + encoded_len_varint(length as u64) + length
 }
 
 /// Length and size of the prefix, or `None` while the prefix is incomplete.

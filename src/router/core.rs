@@ -1,7 +1,7 @@
 //! One core, as a state machine: inputs in, effects out. It has no clock, no thread and no socket; the driver has.
 
 use super::{
-    Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, ReplyAddress, SessionId,
+    Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, Push, ReplyAddress, SessionId,
     SessionRef, frames,
     meters::CoreMeters,
     owner::Owner,
@@ -38,6 +38,8 @@ pub struct Core {
     pub(super) owner: Owner,
     /// Mail to oneself, handled before the input is done with.
     local: VecDeque<Mail>,
+    /// The sessions here that a push goes to. Kept for its memory.
+    pushed_to: Vec<SessionId>,
     pub(super) meters: CoreMeters,
     acked: HashMap<(UserId, DeviceId, ConversationId), Seq>,
     acked_since_ms: Option<u64>,
@@ -53,11 +55,12 @@ impl Core {
             id,
             placement,
             limits,
-            presence: Presence::new(&limits, placement.cores()),
+            presence: Presence::new(id, &limits, placement.cores()),
             owner: Owner::new(placement, limits, services.clone()),
             services,
             sessions: HashMap::new(),
             local: VecDeque::new(),
+            pushed_to: Vec::new(),
             meters: CoreMeters::new(),
             acked: HashMap::new(),
             acked_since_ms: None,
@@ -217,6 +220,9 @@ impl Core {
     fn deliver_local(&mut self, now_ms: u64, sent_before: usize, effects: &mut Effects) {
         loop {
             let here = self.id;
+            if effects.mail.len() == sent_before && self.local.is_empty() {
+                return;
+            }
             let to_here = effects.mail.extract_if(sent_before.., |(core, _)| *core == here);
             self.local.extend(to_here.map(|(_, mail)| mail));
             let Some(mail) = self.local.pop_front() else { return };
@@ -234,17 +240,14 @@ impl Core {
                 }
                 effects.output.push((session, Output::Reply(channel, frame)));
             }
-            Mail::FanOut(push, users, except) => self.presence.on_fan_out(&push, &users, except, effects),
-            Mail::Push(push, sessions) => {
-                let lane = frames::lane_of(push.conversation);
-                for id in sessions {
-                    let Some(session) = self.sessions.get_mut(&id) else { continue };
-                    if !session.resync && matches!(session.stage, Stage::Online(_)) {
-                        session.on_sent(push.conversation, push.seq);
-                        effects.output.push((id, Output::Push(lane, push.frame.clone())));
-                    }
-                }
+            Mail::FanOut(push, users, except) => {
+                let mut here = std::mem::take(&mut self.pushed_to);
+                self.presence.on_fan_out(&push, &users, except, &mut here, effects);
+                self.push(&push, &here, effects);
+                here.clear();
+                self.pushed_to = here;
             }
+            Mail::Push(push, sessions) => self.push(&push, &sessions, effects),
             Mail::Online { user, device, at } => self.presence.on_online(user, device, at, effects),
             Mail::OnlineAnswer(session, accepted) => self.on_online_answer(session, accepted, effects),
             Mail::Offline(user, at) => self.presence.on_offline(user, at),
@@ -252,6 +255,17 @@ impl Core {
                 self.presence.on_end_devices(user, &devices, except, effects);
             }
             Mail::End(session, code, reason) => self.end(session, code, reason, effects),
+        }
+    }
+
+    fn push(&mut self, push: &Push, sessions: &[SessionId], effects: &mut Effects) {
+        let lane = frames::lane_of(push.conversation);
+        for &id in sessions {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            if !session.resync && matches!(session.stage, Stage::Online(_)) {
+                session.on_sent(push.conversation, push.seq);
+                effects.output.push((id, Output::Push(lane, push.frame.clone())));
+            }
         }
     }
 

@@ -3,8 +3,13 @@
 use super::{Mail, Push, ReplyTo, meters::count_refusal};
 use crate::chat::{LogEntry, Position, Refusal};
 use bytes::{BufMut, Bytes, BytesMut};
-use godwit_proto::{ConversationId, LANES, Seq, Vshard, codec, v1, v1::server_frame::Body};
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use godwit_proto::{
+    ConversationId, LANES, Seq, Vshard,
+    codec::{self, field_len, put_field_head},
+    v1,
+    v1::server_frame::Body,
+};
+use prost::encoding::{encode_varint, encoded_len_varint};
 
 /// Field numbers that the hand-written encoding of a push uses; a test holds them to the generated code.
 const ENTRIES_FIELD: u32 = 16;
@@ -39,10 +44,10 @@ pub fn push_entry(conversation: ConversationId, entry: &LogEntry) -> Push {
     let length = field_len(ENTRIES_FIELD, inner);
     let mut out = BytesMut::with_capacity(encoded_len_varint(length as u64) + length);
     encode_varint(length as u64, &mut out);
-    put_header(ENTRIES_FIELD, inner, &mut out);
-    put_header(CONVERSATION_FIELD, id.len(), &mut out);
+    put_field_head(ENTRIES_FIELD, inner, &mut out);
+    put_field_head(CONVERSATION_FIELD, id.len(), &mut out);
     out.put_slice(id);
-    put_header(ENTRY_FIELD, entry.encoded.len(), &mut out);
+    put_field_head(ENTRY_FIELD, entry.encoded.len(), &mut out);
     out.put_slice(&entry.encoded);
     Push { conversation, seq: entry.seq, frame: out.freeze() }
 }
@@ -61,15 +66,6 @@ pub fn push_read(conversation: ConversationId, position: Position) -> Push {
 pub fn lane_of(conversation: ConversationId) -> u32 {
     // The low bits choose the core, so the lane is taken from above them.
     u32::from(Vshard::of_conversation(conversation).index() >> 8) % LANES
-}
-
-fn put_header(field: u32, length: usize, out: &mut BytesMut) {
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint(length as u64, out);
-}
-
-fn field_len(field: u32, length: usize) -> usize {
-    key_len(field) + encoded_len_varint(length as u64) + length
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub struct Owner {
     /// Lost conversations that could not be loaded again, and when that was.
     reloads: VecDeque<(u64, ConversationId)>,
     meters: CoreMeters,
+    /// What the rules want done, between [`Conversation::handle`] and [`Self::carry_out`]. Kept for its memory.
+    results: Vec<Effect<ReplyTo>>,
 }
 
 impl Owner {
@@ -53,6 +55,7 @@ impl Owner {
             questions: 0,
             reloads: VecDeque::new(),
             meters: CoreMeters::new(),
+            results: Vec::new(),
         }
     }
 
@@ -82,11 +85,14 @@ impl Owner {
         }
         let Some(slot) = self.slots.get_mut(&id) else { unreachable!("the slot was just made") };
         slot.touched = true;
+        if slot.is_ready() {
+            self.handle(now_ms, id, input, effects);
+            return;
+        }
         if slot.parked.len() >= self.limits.parked_per_conversation_max {
             return self.refuse(input.reply_to, &overloaded("the conversation is being loaded"), effects);
         }
         slot.parked.push_back(input);
-        self.run(now_ms, id, effects);
     }
 
     /// The store has loaded a conversation.
@@ -199,8 +205,7 @@ impl Owner {
         };
         let before = conversation.durable().seq;
         let failure = failure(outcome);
-        let mut results = Vec::new();
-        conversation.on_committed(failure.as_ref(), &mut results);
+        conversation.on_committed(failure.as_ref(), &mut self.results);
         let reload = conversation.is_lost() && conversation.is_idle();
         if conversation.is_lost() {
             let loss = slot.loss.get_or_insert(Loss { pushed: before, changes: 0, readers: Vec::new() });
@@ -209,7 +214,7 @@ impl Owner {
             // Whatever the store answers now, the conversation that asked is given up.
             slot.question = None;
         }
-        self.carry_out(id, results, effects);
+        self.carry_out(id, effects);
         if reload {
             self.reload(id, effects);
         } else {
@@ -231,26 +236,33 @@ impl Owner {
     fn run(&mut self, now_ms: u64, id: ConversationId, effects: &mut Effects) {
         loop {
             let Some(slot) = self.slots.get_mut(&id) else { return };
-            let Some(conversation) = slot.conversation.as_mut() else { return };
-            if slot.waiting {
+            if slot.conversation.is_none() || slot.waiting {
                 return;
             }
             let Some(input) = slot.parked.pop_front() else { return };
-            let mut results = Vec::new();
-            if let Err(question) = conversation.handle(now_ms, &input, &mut results) {
-                slot.parked.push_front(input);
-                slot.waiting = true;
-                self.questions += 1;
-                slot.question = Some(self.questions);
-                effects.tasks.push(loading::ask(&*self.services.store, id, self.questions, question));
-                return;
-            }
-            self.carry_out(id, results, effects);
+            self.handle(now_ms, id, input, effects);
         }
     }
 
-    fn carry_out(&mut self, id: ConversationId, results: Vec<Effect<ReplyTo>>, effects: &mut Effects) {
-        for effect in results {
+    /// Feeds one input to a conversation that has nothing to wait for. If that changes, the input is parked.
+    fn handle(&mut self, now_ms: u64, id: ConversationId, input: Input<ReplyTo>, effects: &mut Effects) {
+        let Some(slot) = self.slots.get_mut(&id) else { unreachable!("a slot that is ready stays") };
+        let Some(conversation) = slot.conversation.as_mut() else { unreachable!("it is loaded") };
+        if let Err(question) = conversation.handle(now_ms, &input, &mut self.results) {
+            slot.parked.push_front(input);
+            slot.waiting = true;
+            self.questions += 1;
+            slot.question = Some(self.questions);
+            effects.tasks.push(loading::ask(&*self.services.store, id, self.questions, question));
+            return;
+        }
+        self.carry_out(id, effects);
+    }
+
+    /// Does what the rules want done.
+    fn carry_out(&mut self, id: ConversationId, effects: &mut Effects) {
+        let mut results = std::mem::take(&mut self.results);
+        for effect in results.drain(..) {
             match effect {
                 Effect::Commit(Change { after, entries, members, details }) => {
                     self.meters.accepted.increment(entries.len() as u64);
@@ -273,6 +285,7 @@ impl Owner {
                 }
             }
         }
+        self.results = results;
     }
 
     fn fan_out(

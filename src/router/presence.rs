@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 /// Who is online, and where. A user without a session takes no memory.
 pub struct Presence {
+    core: CoreId,
     sessions_per_user_max: usize,
     users: HashMap<UserId, Vec<OnlineSession>>,
     /// Reused by every fan-out: sessions by their core.
@@ -20,8 +21,9 @@ struct OnlineSession {
 }
 
 impl Presence {
-    pub fn new(limits: &Limits, cores: u16) -> Self {
+    pub fn new(core: CoreId, limits: &Limits, cores: u16) -> Self {
         Self {
+            core,
             sessions_per_user_max: limits.sessions_per_user_max,
             users: HashMap::new(),
             scratch: vec![Vec::new(); usize::from(cores)],
@@ -63,12 +65,14 @@ impl Presence {
         }
     }
 
-    /// Pushes to every session of these users: one item for each core that has any.
+    /// Pushes to every session of these users: one item for each other core that has any, and `here` gets those of this
+    /// one.
     pub fn on_fan_out(
         &mut self,
         push: &Push,
         users: &Arc<[UserId]>,
         except: Option<SessionRef>,
+        here: &mut Vec<SessionId>,
         effects: &mut Effects,
     ) {
         for user in users.iter() {
@@ -77,6 +81,7 @@ impl Presence {
                 self.scratch[usize::from(session.at.core.0)].push(session.at.session);
             }
         }
+        here.append(&mut self.scratch[usize::from(self.core.0)]);
         for (core, sessions) in self.scratch.iter_mut().enumerate() {
             if !sessions.is_empty() {
                 let mail = Mail::Push(push.clone(), std::mem::take(sessions));

@@ -50,6 +50,11 @@ impl Slot {
         }
     }
 
+    /// Whether an input can be handled at once.
+    pub fn is_ready(&self) -> bool {
+        !self.waiting && self.parked.is_empty() && self.conversation.is_some()
+    }
+
     /// Whether letting go of it loses nothing.
     pub fn is_idle(&self) -> bool {
         !self.waiting && self.parked.is_empty() && self.conversation.as_ref().is_some_and(Conversation::is_idle)

@@ -11,9 +11,10 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::router::CorePort;
-use godwit_proto::v1::ErrorCode;
+use godwit_proto::{QUIC_ACK_PACKETS, QUIC_ACK_REORDERING_PACKETS, v1::ErrorCode};
 use quinn::{
-    Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    AckFrequencyConfig, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use std::{io, net::UdpSocket, pin::pin, rc::Rc, sync::Arc};
 use thiserror::Error;
@@ -171,9 +172,18 @@ fn transport_config(options: &TransportOptions) -> TransportConfig {
         .send_window(options.send_window_bytes.into())
         .initial_mtu(options.mtu_bytes)
         .mtu_discovery_config(options.mtu_discovery.then(MtuDiscoveryConfig::default))
+        .ack_frequency_config(Some(ack_frequency()))
         // The client keeps the connection open; two sides doing so is twice the packets.
         .keep_alive_interval(None)
         .datagram_receive_buffer_size(None);
+    config
+}
+
+fn ack_frequency() -> AckFrequencyConfig {
+    let mut config = AckFrequencyConfig::default();
+    config
+        .ack_eliciting_threshold(VarInt::from_u32(QUIC_ACK_PACKETS))
+        .reordering_threshold(VarInt::from_u32(QUIC_ACK_REORDERING_PACKETS));
     config
 }
 

@@ -110,6 +110,8 @@ pub struct Peer {
     unanswered: usize,
     out: BytesMut,
     acks_due: Option<Instant>,
+    /// When delivery acknowledgements left last.
+    acks_left: Instant,
     timer: Pin<Box<Sleep>>,
     /// Counted and not yet told to the others.
     news: News,
@@ -154,6 +156,7 @@ impl Peer {
             unanswered: 0,
             out: BytesMut::new(),
             acks_due: None,
+            acks_left: Instant::now(),
             timer: Box::pin(tokio::time::sleep(Duration::from_secs(FAR_AWAY_S))),
             news: News::default(),
             resyncs: 0,
@@ -278,7 +281,8 @@ impl Peer {
         let Some(room) = self.rooms.iter_mut().find(|room| room.key == key) else { return };
         if seq > 0 {
             room.owed_seq = room.owed_seq.max(Some(seq));
-            self.acks_due.get_or_insert_with(|| Instant::now() + ACK_DELAY);
+            let left = self.acks_left;
+            self.acks_due.get_or_insert_with(|| (left + ACK_INTERVAL).max(Instant::now() + ACK_DELAY));
         }
         if room.on_message(stamp, seq) {
             let mut tally = self.shared.tally.borrow_mut();
@@ -339,10 +343,12 @@ impl Peer {
     /// Delivery acknowledgements ride on a frame that leaves anyway, or leave when they have waited long enough.
     fn add_acks(&mut self) {
         let Some(due) = self.acks_due else { return };
-        if self.out.is_empty() && Instant::now() < due {
+        let now = Instant::now();
+        if self.out.is_empty() && now < due {
             return;
         }
         self.acks_due = None;
+        self.acks_left = now;
         let positions = self.rooms.iter_mut().filter_map(|room| {
             let RoomKey::Conversation(id) = room.key else { return None };
             Some(ConversationPosition { conversation_id: id.to_bytes(), seq: room.owed_seq.take()? })
@@ -422,8 +428,9 @@ fn message_id(stamp: Stamp) -> ClientMsgId {
     ClientMsgId(id)
 }
 
-/// As the SDK has it.
+/// As the SDK has them.
 const ACK_DELAY: Duration = Duration::from_millis(25);
+const ACK_INTERVAL: Duration = Duration::from_millis(250);
 /// With this much encoded, nothing is added until the connection takes it.
 const OUT_BYTES_MAX: usize = 64 * 1024;
 const FAR_AWAY_S: u64 = 24 * 3600;

@@ -2,10 +2,10 @@
 
 use anyhow::Context;
 use godwit_client::Trust;
-use godwit_proto::{LANES, UserId, Vshard};
+use godwit_proto::{LANES, QUIC_ACK_PACKETS, QUIC_ACK_REORDERING_PACKETS, UserId, Vshard};
 use quinn::{
-    ClientConfig, Connection, ConnectionId, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt,
-    crypto::rustls::QuicClientConfig,
+    AckFrequencyConfig, ClientConfig, Connection, ConnectionId, Endpoint, EndpointConfig, TokioRuntime,
+    TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
 };
 use rustls::client::Resumption;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -88,8 +88,17 @@ fn transport() -> anyhow::Result<TransportConfig> {
         .max_idle_timeout(Some(Duration::from_secs(60).try_into()?))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .mtu_discovery_config(None)
+        .ack_frequency_config(Some(ack_frequency()))
         .datagram_receive_buffer_size(None);
     Ok(transport)
+}
+
+fn ack_frequency() -> AckFrequencyConfig {
+    let mut config = AckFrequencyConfig::default();
+    config
+        .ack_eliciting_threshold(VarInt::from_u32(QUIC_ACK_PACKETS))
+        .reordering_threshold(VarInt::from_u32(QUIC_ACK_REORDERING_PACKETS));
+    config
 }
 
 /// The user's virtual shard in the first two bytes, the rest random: what docs/PROTOCOL.md asks of a client.

@@ -6,8 +6,14 @@ use crate::{
     store::{Commit, ConversationDetails},
 };
 use bytes::Bytes;
-use godwit_proto::{ConversationId, Seq};
-use prost::Message;
+use godwit_proto::{
+    ConversationId, Seq,
+    codec::{field_len, put_field_head},
+};
+use prost::{
+    Message,
+    encoding::{message, string, uint64},
+};
 
 /// The commits of one turn. Records are numbered 1, 2, 3, … without gaps, so that a lost one is noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +28,13 @@ pub(super) struct Record {
 impl Record {
     /// Numbers a turn's commits, and gives the value to be stored.
     pub(super) fn encode(number: u64, commits: Vec<Commit>) -> (Self, Vec<u8>) {
-        let value = RecordRow { number, commits: commits.iter().map(CommitRow::from).collect() }.encode_to_vec();
+        let bytes = commits.iter().map(|commit| field_len(RECORD_COMMITS, encoded_commit_len(commit))).sum::<usize>();
+        let mut value = Vec::with_capacity(RECORD_NUMBER_BYTES_MAX + bytes);
+        uint64::encode(RECORD_NUMBER, &number, &mut value);
+        for commit in &commits {
+            put_field_head(RECORD_COMMITS, encoded_commit_len(commit), &mut value);
+            put_commit(commit, &mut value);
+        }
         (Self { number, commits, bytes: value.len() }, value)
     }
 
@@ -52,6 +64,45 @@ pub(super) fn commit_bytes(commit: &Commit) -> usize {
     FIXED + entries + MEMBER * commit.members.len() + title
 }
 
+/// Encodes what [`CommitRow`] decodes. By hand, because every message goes through here, and the entries are encoded.
+fn put_commit(commit: &Commit, out: &mut Vec<u8>) {
+    put_field_head(COMMIT_CONVERSATION, commit.conversation.as_bytes().len(), out);
+    out.extend_from_slice(commit.conversation.as_bytes());
+    if commit.after > Seq::ZERO {
+        uint64::encode(COMMIT_AFTER, &commit.after.0, out);
+    }
+    for entry in &commit.entries {
+        put_field_head(COMMIT_ENTRIES, entry.encoded.len(), out);
+        out.extend_from_slice(&entry.encoded);
+    }
+    for change in &commit.members {
+        message::encode(COMMIT_MEMBERS, &MemberChangeRow::from(change), out);
+    }
+    if let Some(details) = &commit.details {
+        string::encode(COMMIT_TITLE, &details.title, out);
+    }
+}
+
+fn encoded_commit_len(commit: &Commit) -> usize {
+    let after = if commit.after > Seq::ZERO { uint64::encoded_len(COMMIT_AFTER, &commit.after.0) } else { 0 };
+    let entries = commit.entries.iter().map(|entry| field_len(COMMIT_ENTRIES, entry.encoded.len()));
+    let members = commit.members.iter();
+    let members = members.map(|change| message::encoded_len(COMMIT_MEMBERS, &MemberChangeRow::from(change)));
+    let title = commit.details.as_ref().map_or(0, |details| string::encoded_len(COMMIT_TITLE, &details.title));
+    let conversation = field_len(COMMIT_CONVERSATION, commit.conversation.as_bytes().len());
+    conversation + after + entries.sum::<usize>() + members.sum::<usize>() + title
+}
+
+/// Field numbers of the messages below; a test holds the encoding by hand to them.
+const RECORD_NUMBER: u32 = 1;
+const RECORD_COMMITS: u32 = 2;
+const COMMIT_CONVERSATION: u32 = 1;
+const COMMIT_AFTER: u32 = 2;
+const COMMIT_ENTRIES: u32 = 3;
+const COMMIT_MEMBERS: u32 = 4;
+const COMMIT_TITLE: u32 = 5;
+const RECORD_NUMBER_BYTES_MAX: usize = 11;
+
 #[derive(Clone, PartialEq, Message)]
 struct RecordRow {
     /// Repeated from the key, so that a value under the wrong key is noticed.
@@ -73,18 +124,6 @@ struct CommitRow {
     members: Vec<MemberChangeRow>,
     #[prost(string, optional, tag = "5")]
     title: Option<String>,
-}
-
-impl From<&Commit> for CommitRow {
-    fn from(commit: &Commit) -> Self {
-        Self {
-            conversation: commit.conversation.to_bytes(),
-            after: commit.after.0,
-            entries: commit.entries.iter().map(|entry| entry.encoded.clone()).collect(),
-            members: commit.members.iter().map(MemberChangeRow::from).collect(),
-            title: commit.details.as_ref().map(|details| details.title.clone()),
-        }
-    }
 }
 
 impl CommitRow {

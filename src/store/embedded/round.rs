@@ -15,6 +15,7 @@ use fjall::OwnedWriteBatch;
 use godwit_proto::{ConversationId, Seq, UserId};
 use prost::Message;
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
     sync::Arc,
@@ -25,28 +26,28 @@ const ROW_BYTES_MAX: usize = 16 * 1024;
 const ROW_ENTRIES_MAX: usize = 128;
 
 /// Consecutive records, regrouped by conversation.
-pub(super) struct Round {
-    conversations: BTreeMap<ConversationId, Changes>,
+pub(super) struct Round<'a> {
+    conversations: BTreeMap<ConversationId, Changes<'a>>,
     upto: u64,
 }
 
 #[derive(Default)]
-struct Changes {
-    entries: Vec<LogEntry>,
+struct Changes<'a> {
+    entries: Vec<&'a LogEntry>,
     /// The last word on each member.
     members: BTreeMap<UserId, MemberChange>,
-    details: Option<ConversationDetails>,
+    details: Option<&'a ConversationDetails>,
 }
 
-impl Round {
+impl<'a> Round<'a> {
     /// Regroups records, which must not be none.
-    pub(super) fn new(records: &[Arc<Record>]) -> Self {
+    pub(super) fn new(records: &'a [Arc<Record>]) -> Self {
         let mut conversations = BTreeMap::<_, Changes>::new();
         for commit in records.iter().flat_map(|record| &record.commits) {
             let changes = conversations.entry(commit.conversation).or_default();
-            changes.entries.extend(commit.entries.iter().cloned());
+            changes.entries.extend(&commit.entries);
             if let Some(details) = &commit.details {
-                changes.details = Some(details.clone());
+                changes.details = Some(details);
             }
             for &change in &commit.members {
                 changes.change_member(change);
@@ -90,7 +91,7 @@ impl Round {
     }
 }
 
-impl Changes {
+impl Changes<'_> {
     fn change_member(&mut self, change: MemberChange) {
         let user = change.user();
         let change = match (self.members.get(&user), change) {
@@ -115,7 +116,7 @@ impl Changes {
         let mut row = old.clone().unwrap_or_default();
         self.entry_rows(conversation, keyspaces, replay, batch, &mut row)?;
         self.member_rows(conversation, keyspaces, replay, batch, &mut row)?;
-        if let Some(details) = &self.details {
+        if let Some(details) = self.details {
             row.title.clone_from(&details.title);
         }
         if old.as_ref() != Some(&row) {
@@ -137,8 +138,7 @@ impl Changes {
         let mut rest = self.entries.as_slice();
         while let Some(first) = rest.first() {
             let (packed, later) = rest.split_at(fitting(rest));
-            let value = EntriesRow { entries: packed.iter().map(|entry| entry.encoded.clone()).collect() };
-            batch.insert(&keyspaces.entries, keys::entry(conversation, first.seq), value.encode_to_vec());
+            batch.insert(&keyspaces.entries, keys::entry(conversation, first.seq), EntriesRow::encode(packed));
             written.insert(first.seq);
             row.head_row_first = first.seq.0;
             rest = later;
@@ -146,11 +146,10 @@ impl Changes {
         row.head = last.seq.0;
         // Sorted like the rest: inserting in key order is what makes a large batch cheap. A key must not be in a batch
         // twice, for both would be equally new; of an id that was used twice, the later seq stays.
-        let sends: BTreeMap<_, _> = self
-            .entries
-            .iter()
-            .map(|entry| (keys::send(conversation, entry.sender, entry.client_msg_id), entry.seq))
-            .collect();
+        let send = |entry: &&LogEntry| (keys::send(conversation, entry.sender, entry.client_msg_id), entry.seq);
+        let mut sends: Vec<_> = self.entries.iter().map(send).collect();
+        sends.sort_unstable_by_key(|(key, seq)| (*key, Reverse(*seq)));
+        sends.dedup_by_key(|(key, _)| *key);
         for (key, seq) in sends {
             batch.insert(&keyspaces.sends, key, seq.0.to_be_bytes());
         }
@@ -214,7 +213,7 @@ impl Changes {
 }
 
 /// How many of these entries share the next row: at least one.
-fn fitting(entries: &[LogEntry]) -> usize {
+fn fitting(entries: &[&LogEntry]) -> usize {
     let mut bytes = 0;
     let fitting = entries.iter().take(ROW_ENTRIES_MAX).take_while(|entry| {
         bytes += entry.encoded.len();
@@ -228,7 +227,7 @@ fn fitting(entries: &[LogEntry]) -> usize {
 mod tests {
     use super::*;
     use crate::{
-        chat::{Position, Role},
+        chat::{Member, Position, Role},
         store::{Commit, embedded::EmbeddedOptions},
     };
     use godwit_proto::{ClientMsgId, v1};

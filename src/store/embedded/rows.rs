@@ -6,7 +6,10 @@ use crate::{
     store::{TokenHash, TokenRecord, UserRecord},
 };
 use bytes::Bytes;
-use godwit_proto::{DeviceId, Seq, UserId};
+use godwit_proto::{
+    DeviceId, Seq, UserId,
+    codec::{field_len, put_field_head},
+};
 use prost::Message;
 
 /// Entries of one conversation that were written behind together.
@@ -101,6 +104,17 @@ pub(super) struct DeviceRow {
 }
 
 impl EntriesRow {
+    /// Entries, which are encoded already, as a row.
+    pub(super) fn encode(entries: &[&LogEntry]) -> Vec<u8> {
+        const ENTRIES: u32 = 1;
+        let mut row = Vec::with_capacity(entries.iter().map(|entry| field_len(ENTRIES, entry.encoded.len())).sum());
+        for entry in entries {
+            put_field_head(ENTRIES, entry.encoded.len(), &mut row);
+            row.extend_from_slice(&entry.encoded);
+        }
+        row
+    }
+
     pub(super) fn read(value: &[u8]) -> Result<Vec<LogEntry>, RowError> {
         let row = Self::decode(Bytes::copy_from_slice(value))?;
         row.entries.into_iter().map(|encoded| Ok(LogEntry::decode(encoded)?)).collect()
