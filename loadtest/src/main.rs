@@ -129,7 +129,7 @@ fn figures(options: &FiguresOptions) -> anyhow::Result<bool> {
     let (mut rig, effort, habits) = (options.common.rig()?, options.effort()?, options.habits()?);
     rig.link = None;
     let keys = options.keys();
-    let measure = figures::measure(&rig, &effort, &keys, &habits);
+    let measure = async { Ok(figures::measure(&rig, &effort, &keys, &habits).await) };
     let report = block_on(Builder::new_current_thread(), measure)?;
     report.print();
     if let Some(path) = &options.common.output.json {

@@ -50,24 +50,32 @@ pub struct FiguresReport {
     pub rounds: usize,
     pub figures: BTreeMap<Key, Row>,
     pub absolute: Vec<Absolute>,
+    /// Those that could not be measured, and why.
+    pub failed: BTreeMap<Key, String>,
 }
 
 /// Measures.
-pub async fn measure(rig: &Rig, effort: &Effort, keys: &[Key], habits: &Habits) -> anyhow::Result<FiguresReport> {
+pub async fn measure(rig: &Rig, effort: &Effort, keys: &[Key], habits: &Habits) -> FiguresReport {
     let started = format::utc(SystemTime::now());
     let mut ratios = Ratios::new(rig, effort, habits);
-    let (mut figures, mut absolute) = (BTreeMap::new(), Vec::new());
+    let (mut figures, mut absolute, mut failed) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
     for &key in keys {
         eprintln!("--- {}", key.name());
-        if key == Key::Absolute {
-            absolute = absolute::measure(rig, effort).await?;
-            continue;
+        // What took an hour should not be lost because of what comes behind it.
+        let done = if key == Key::Absolute {
+            absolute::measure(rig, effort).await.map(|rows| absolute = rows)
+        } else {
+            ratios.measure(key).await.map(|row| {
+                eprintln!("--- {}: {}, {}", key.name(), format::figure(row.value), row.verdict);
+                figures.insert(key, row);
+            })
+        };
+        if let Err(error) = done {
+            eprintln!("--- {}: {error:#}", key.name());
+            failed.insert(key, format!("{error:#}"));
         }
-        let row = ratios.measure(key).await.with_context(|| format!("measuring {}", key.name()))?;
-        eprintln!("--- {}: {}, {}", key.name(), format::figure(row.value), row.verdict);
-        figures.insert(key, row);
     }
-    Ok(FiguresReport {
+    FiguresReport {
         tool_version: env!("CARGO_PKG_VERSION"),
         command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         machine: Machine::this(&std::env::temp_dir()),
@@ -75,12 +83,17 @@ pub async fn measure(rig: &Rig, effort: &Effort, keys: &[Key], habits: &Habits) 
         rounds: effort.rounds,
         figures,
         absolute,
-    })
+        failed,
+    }
 }
 
 impl FiguresReport {
-    /// Whether nothing went wrong in any run. A goal that is missed is nothing that went wrong.
+    /// Whether everything was measured and nothing went wrong in any run. A goal that is missed is nothing that went wrong.
     pub fn is_clean(&self) -> bool {
+        self.failed.is_empty() && self.are_runs_clean()
+    }
+
+    fn are_runs_clean(&self) -> bool {
         let of_absolute = self.absolute.iter().flat_map(|row| &row.runs);
         self.figures.values().flat_map(|row| &row.runs).chain(of_absolute).all(Outcome::is_clean)
     }
@@ -100,10 +113,15 @@ impl FiguresReport {
             println!("{}", table::of_absolute(&self.absolute));
         }
         println!("on {}, medians of {}", self.machine, self.rounds);
-        let clean = "clean: nothing lost, duplicated, out of order, refused or unanswered";
+        for (key, error) in &self.failed {
+            println!("{} could not be measured: {error}", key.name());
+        }
         println!(
             "{}",
-            if self.is_clean() { clean } else { "NOT CLEAN: something went wrong in a run, see the result" }
+            match self.are_runs_clean() {
+                true => "clean: nothing lost, duplicated, out of order, refused or unanswered",
+                false => "NOT CLEAN: something went wrong in a run; the result says in which",
+            }
         );
     }
 }
