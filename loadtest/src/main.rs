@@ -3,7 +3,9 @@
 mod baseline;
 #[allow(dead_code, reason = "no scenario runs over TCP yet")]
 mod baseline_frame;
+mod capacity;
 mod cpu;
+mod figures;
 #[allow(dead_code, unused_imports, reason = "no scenario passes TCP through a tunnel yet")]
 mod link;
 mod options;
@@ -24,10 +26,12 @@ mod worker;
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 use options::{
-    GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, MixedOptions, Order, PairsOptions, StormOptions,
+    CapacityOptions, FiguresOptions, GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, MixedOptions, Order,
+    PairsOptions, StormOptions,
 };
 use report::RunReport;
 use std::{process::ExitCode, time::SystemTime};
+use subject::Kind;
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -60,6 +64,10 @@ enum Command {
     History(Box<HistoryOptions>),
     /// A day of real traffic: people who write much or little, in pairs and groups, and lose the network now and then
     Mixed(Box<MixedOptions>),
+    /// The highest rate at which messages still arrive in time
+    Capacity(Box<CapacityOptions>),
+    /// Everything that Godwit is judged by, each figure with its goal
+    Figures(Box<FiguresOptions>),
     /// Serves as the bare relay that a server is compared with
     #[command(hide = true)]
     Relay(baseline::Options),
@@ -80,6 +88,8 @@ fn main() -> ExitCode {
         Command::Storm(options) => load(options.order()),
         Command::History(options) => load(options.order()),
         Command::Mixed(options) => options.order().and_then(load),
+        Command::Capacity(options) => capacity(&options),
+        Command::Figures(options) => figures(&options),
         // It has a runtime of its own.
         Command::Relay(options) => baseline::run(&options).map(|()| true),
     };
@@ -97,7 +107,35 @@ fn main() -> ExitCode {
 fn load(Order { scenario, compare, common }: Order) -> anyhow::Result<bool> {
     let (started, rig) = (SystemTime::now(), common.rig()?);
     let runs = block_on(Builder::new_current_thread(), rig.rounds(compare.kinds(), compare.rounds(), &scenario))?;
-    common.output.deliver(&RunReport::new(started, scenario.name(), runs))
+    let report = RunReport::new(started, scenario.name(), runs);
+    report.print();
+    common.output.write(&report)?;
+    Ok(report.is_clean())
+}
+
+/// Searches for the highest rate. Whether there is one, and nothing went wrong.
+fn capacity(options: &CapacityOptions) -> anyhow::Result<bool> {
+    let (started, rig, load) = (SystemTime::now(), options.common.rig()?, options.load());
+    let search = capacity::search(&rig, Kind::Godwit, &load, options.goal, options.first_rate_per_s());
+    let found = block_on(Builder::new_current_thread(), search)?;
+    found.print();
+    let is_good = found.is_right() && found.rate_per_s.is_some();
+    options.common.output.write(&RunReport::new(started, &format!("capacity, {}", load.name), found.runs))?;
+    Ok(is_good)
+}
+
+/// Measures the figures. Whether nothing went wrong on the way; a goal that is missed is not wrong.
+fn figures(options: &FiguresOptions) -> anyhow::Result<bool> {
+    let (mut rig, effort, habits) = (options.common.rig()?, options.effort()?, options.habits()?);
+    rig.link = None;
+    let keys = options.keys();
+    let measure = async { Ok(figures::measure(&rig, &effort, &keys, &habits).await) };
+    let report = block_on(Builder::new_current_thread(), measure)?;
+    report.print();
+    if let Some(path) = &options.common.output.json {
+        report.write_json(path)?;
+    }
+    Ok(report.is_clean())
 }
 
 /// Until it is done, or somebody wants it to end.

@@ -12,6 +12,8 @@ use crate::{
 pub struct Rig {
     pub recipe: Recipe,
     pub crew: CrewSettings,
+    /// All CPUs that there are for servers and clients.
+    pub cpus: Vec<usize>,
     /// The network between them; none when `None`.
     pub link: Option<LinkSpec>,
     /// Of what the network does by chance.
@@ -32,6 +34,16 @@ impl Rig {
     pub async fn run(&self, kind: Kind, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let mut subject = self.start(kind, scenario).await?;
         self.run_on(&mut subject, scenario).await
+    }
+
+    /// One run on a fresh server that may be too much for it.
+    pub async fn attempt(&self, kind: Kind, scenario: &Scenario) -> anyhow::Result<Outcome> {
+        let mut subject = self.start(kind, scenario).await?;
+        let outcome = scenario.run(&mut subject, &self.crew).await;
+        if !outcome.as_ref().is_ok_and(Outcome::is_right) {
+            subject.keep_evidence();
+        }
+        outcome
     }
 
     /// One run on a server that may have seen others.

@@ -1,11 +1,15 @@
 //! What can be said on the command line, and what it means.
 
+mod capacity;
 mod chat;
+mod figures;
 mod machine;
 mod mixed;
 mod others;
 
+pub use capacity::CapacityOptions;
 pub use chat::{GroupsOptions, HotGroupOptions, Order, PairsOptions};
+pub use figures::FiguresOptions;
 pub use machine::{ClientOptions, ServerOptions};
 pub use mixed::MixedOptions;
 pub use others::{HistoryOptions, IdleOptions, StormOptions};
@@ -34,15 +38,17 @@ pub struct Common {
 impl Common {
     /// Shares the CPUs out and keeps this thread, and all that it starts, on those of the clients.
     pub fn rig(&self) -> anyhow::Result<Rig> {
+        let cpus = cpu::available()?;
         let shares = match self.server.pinned_cores() {
-            Some(cores) => Shares::of(&cpu::available()?, cores)?,
+            Some(cores) => Shares::of(&cpus, cores)?,
             None => Shares::unpinned(),
         };
         if !shares.clients.is_empty() {
             cpu::pin_this_thread(&shares.clients)?;
         }
         let recipe = self.server.recipe(shares.server);
-        Ok(Rig { recipe, crew: self.clients.crew(shares.clients)?, link: self.clients.link(), seed: self.clients.seed })
+        let crew = self.clients.crew(shares.clients)?;
+        Ok(Rig { recipe, crew, cpus, link: self.clients.link(), seed: self.clients.seed })
     }
 }
 
@@ -59,16 +65,15 @@ pub struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// Prints a report and writes it where it is wanted. Whether everything was as it should be.
-    pub fn deliver(&self, report: &RunReport) -> anyhow::Result<bool> {
-        report.print();
+    /// Writes a report where it is wanted.
+    pub fn write(&self, report: &RunReport) -> anyhow::Result<()> {
         if let Some(path) = &self.json {
             report.write_json(path)?;
         }
         if let Some(path) = &self.report {
             report.write_html(path)?;
         }
-        Ok(report.is_clean())
+        Ok(())
     }
 }
 

@@ -3,10 +3,7 @@
 use super::{Common, CompareOptions, Order};
 use crate::scenario::{By, HistoryLoad, IdleLoad, Scenario, StormLoad};
 use clap::Args;
-use std::{
-    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
-    time::Duration,
-};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 /// Connections that only stay open.
 #[derive(Debug, Clone, Args)]
@@ -95,11 +92,8 @@ impl HistoryOptions {
             restart: self.restart,
             body_bytes: self.common.clients.body_bytes,
             seed: self.common.clients.seed,
-            patience: PATIENCE,
         };
         let compare = CompareOptions::godwit_only(self.rounds);
         Order { scenario: Scenario::History(load), compare, common: self.common }
     }
 }
-
-const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! What one or several runs found: for people on a terminal or in a browser, and for programs.
 
 mod charts;
-mod format;
+pub mod format;
 pub mod live;
 mod machine;
 #[cfg(test)]
@@ -13,7 +13,7 @@ mod sides;
 mod table;
 
 pub use machine::Machine;
-pub use sides::name as server_name;
+pub use sides::{median, name as server_name};
 
 use crate::{scenario::Outcome, subject::Kind};
 use anyhow::Context;

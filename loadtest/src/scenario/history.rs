@@ -1,13 +1,13 @@
 //! Paging through conversations: does one of a million entries cost more than one of a thousand?
 
 use super::{
-    Outcome, Totals,
-    chat::verdict,
-    crew::{Crew, CrewSettings, settle},
+    Outcome,
+    crew::{Crew, CrewSettings},
+    fill::say,
     outcome::ratio,
 };
 use crate::{
-    peer::{Pace, Part, Progress, RoomKey, empty_histogram, record_us},
+    peer::{RoomKey, empty_histogram, record_us},
     scenario::Layout,
     subject::{Kind, Subject},
     worker::Clients,
@@ -19,11 +19,7 @@ use godwit_proto::{
 };
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
-use std::{
-    ops::Range,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{ops::Range, time::Instant};
 
 /// A load.
 #[derive(Debug, Clone)]
@@ -40,14 +36,11 @@ pub struct HistoryLoad {
     pub restart: bool,
     pub body_bytes: usize,
     pub seed: u64,
-    /// How long nothing may move while the conversations are filled.
-    pub patience: Duration,
 }
 
 /// Newest page of the long conversation ÷ of the short one, p50.
 pub const GROWTH: &str = "growth";
 pub const GROWTH_RESTARTED: &str = "growth_after_restart";
-const FILLED_PER_S: &str = "filled_per_s";
 
 /// Names of the figures: with everything that was just written in memory, and after a restart.
 const WARM: Names = Names {
@@ -80,9 +73,9 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &HistoryL
     let mut crew = Crew::start(subject, settings, layout.peers)?;
     crew.arrive(subject, &layout.of_peers()).await?;
     let rooms = crew.rooms(subject.kind, &layout).await?;
-    let mut outcome = Outcome::new("history", subject.kind, layout.peers);
-    outcome.settings = load.settings();
-    fill(subject, &crew, &rooms, load, &mut outcome).await?;
+    let of_each = [load.entries, 0, load.short_entries, 0];
+    let filled = say(subject, &crew, &rooms, &of_each, IN_FLIGHT, load.body_bytes).await?;
+    let mut outcome = Outcome { scenario: "history".to_owned(), settings: load.settings(), ..filled };
 
     let conversations = [Conversation::of(&rooms, 0, load.entries)?, Conversation::of(&rooms, 1, load.short_entries)?];
     crew.disconnect().await?;
@@ -104,62 +97,6 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &HistoryL
     outcome.lost_connections += crew.lost().await?;
     crew.dismiss().await?;
     Ok(outcome)
-}
-
-/// Says everything, as fast as the server takes it, and checks that it arrives.
-async fn fill(
-    subject: &mut Subject,
-    crew: &Crew,
-    rooms: &[RoomKey],
-    load: &HistoryLoad,
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let part = |number: u32| {
-        let sends_max = [load.entries, 0, load.short_entries, 0][number as usize];
-        let pace = Pace::Closed { in_flight: if sends_max > 0 { IN_FLIGHT } else { 0 } };
-        (number, Part { rooms: vec![(rooms[number as usize / 2], 1)], pace, sends_max })
-    };
-    let began = Instant::now();
-    let progress = crew.load(began, Duration::MAX, load.body_bytes, (0..4).map(part).collect()).await?;
-    wait_until_sent(subject, &progress, load.entries + load.short_entries, load.patience).await?;
-    settle(&progress, load.patience, || {}).await;
-    let filled_s = began.elapsed().as_secs_f64();
-    let harvest = crew.finish().await?;
-    let all = harvest.tally.sum(0, usize::MAX);
-    outcome.totals = Totals {
-        offered: all.offered,
-        accepted: all.sent,
-        acked: all.acked,
-        refused: all.refused,
-        delivered: all.delivered,
-        deliveries_expected: all.acked,
-    };
-    let reports = &harvest.reports;
-    outcome.verdict = verdict(reports.iter().flat_map(|report| report.rooms.iter().map(|room| (report.number, room))));
-    outcome.resyncs = reports.iter().map(|report| report.resyncs).sum();
-    outcome.lost_connections = reports.iter().filter(|report| report.lost.is_some()).count() as u64;
-    outcome.note(FILLED_PER_S, ratio(all.acked as f64, filled_s));
-    Ok(())
-}
-
-async fn wait_until_sent(
-    subject: &mut Subject,
-    progress: &Progress,
-    messages: u64,
-    patience: Duration,
-) -> anyhow::Result<()> {
-    let (mut seen, mut since) = (progress.position(), Instant::now());
-    while progress.sent.load(Ordering::Relaxed) < messages {
-        tokio::time::sleep(POLL).await;
-        subject.check_alive()?;
-        let now = progress.position();
-        if now != seen {
-            (seen, since) = (now, Instant::now());
-        } else if since.elapsed() > patience {
-            bail!("gave up filling the conversations: {} of {messages} messages, and no more", now.0);
-        }
-    }
-    Ok(())
 }
 
 /// A conversation that is read.
@@ -262,4 +199,3 @@ impl HistoryLoad {
 /// Below what a server takes from one client before it stops reading.
 const IN_FLIGHT: usize = 512;
 const PAGES_IN_A_ROW: usize = 20;
-const POLL: Duration = Duration::from_millis(10);

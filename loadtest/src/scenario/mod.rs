@@ -2,6 +2,7 @@
 
 mod chat;
 mod crew;
+mod fill;
 mod history;
 mod idle;
 mod layout;
@@ -12,12 +13,13 @@ mod storm;
 
 pub use chat::{ChatLoad, LoadPace, Timing};
 pub use crew::{CrewSettings, Sockets};
-pub use history::HistoryLoad;
-pub use idle::IdleLoad;
+pub use fill::fill;
+pub use history::{GROWTH, GROWTH_RESTARTED, HistoryLoad};
+pub use idle::{IdleLoad, RSS_PER_CONNECTION};
 pub use layout::Layout;
-pub use mixed::{Habits, MixedLoad};
-pub use outcome::{CurvePoint, Outcome, Quantiles, SecondFigures, Totals};
-pub use storm::{By, StormLoad};
+pub use mixed::{Habits, MixedLoad, SOAK_GROWTH};
+pub use outcome::{CurvePoint, Figure, Outcome, Quantiles, SecondFigures, Totals, ratio};
+pub use storm::{By, PER_CPU_S, SYNCED_P50_MS, SYNCED_P99_MS, StormLoad};
 
 use crate::{subject::Subject, wire::STAMP_BYTES};
 

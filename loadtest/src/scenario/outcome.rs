@@ -115,6 +115,12 @@ impl Outcome {
         self.verdict.is_clean() && self.resyncs == 0 && self.lost_connections == 0 && self.totals.refused == 0
     }
 
+    /// As much as must hold under any load: a server may refuse, and tell slow clients to sync again, and nothing else.
+    pub fn is_right(&self) -> bool {
+        let Verdict { lost, duplicated, disordered, .. } = self.verdict;
+        duplicated == 0 && disordered == 0 && (lost == 0 || self.resyncs > 0 || self.lost_connections > 0)
+    }
+
     /// Adds a figure of this scenario.
     pub fn note(&mut self, name: &'static str, value: f64) {
         self.figures.push(Figure { name, value });

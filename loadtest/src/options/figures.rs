@@ -1,0 +1,51 @@
+//! `figures` on the command line.
+
+use super::{ClientOptions, Common, mixed::habits};
+use crate::{
+    figures::{Effort, Key},
+    scenario::Habits,
+};
+use clap::Args;
+use std::{num::NonZeroUsize, path::PathBuf};
+
+/// Everything that Godwit is judged by.
+#[derive(Debug, Clone, Args)]
+pub struct FiguresOptions {
+    /// Figures to measure; all that take less than an hour if none is named
+    #[arg(value_enum, value_name = "KEY")]
+    keys: Vec<Key>,
+    /// Runs of each server; a figure is their median [default: 3]
+    #[arg(long, value_name = "N")]
+    rounds: Option<NonZeroUsize>,
+    /// Small and short, to see whether everything works. The figures say little
+    #[arg(long)]
+    quick: bool,
+    /// Messages to learn from how people write, for soak_growth, as in `mixed`
+    #[arg(long, value_name = "FILE")]
+    corpus: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl FiguresOptions {
+    pub fn keys(&self) -> Vec<Key> {
+        if self.keys.is_empty() { Key::usual() } else { self.keys.clone() }
+    }
+
+    /// How much is done. `--link` is the network of lanes_p99 and of nothing else.
+    pub fn effort(&self) -> anyhow::Result<Effort> {
+        let ClientOptions { seed, body_bytes, .. } = self.common.clients;
+        let link = match self.common.clients.link() {
+            Some(link) => link,
+            None => LINK.parse()?,
+        };
+        let effort = if self.quick { Effort::quick(seed, link) } else { Effort::full(seed, link) };
+        Ok(Effort { rounds: self.rounds.map_or(effort.rounds, NonZeroUsize::get), body_bytes, ..effort })
+    }
+
+    pub fn habits(&self) -> anyhow::Result<Habits> {
+        habits(self.corpus.clone(), self.common.clients.seed)
+    }
+}
+
+const LINK: &str = "loss=2%,delay=30ms";
