@@ -2,7 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod cpu_time;
+
 use bytes::Bytes;
+use cpu_time::CpuTime;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use godwit::{
     chat::{Action, Conversation, ConversationLimits, Input},
@@ -20,7 +23,7 @@ const TURNS_MESSAGES: [u64; 4] = [1, 8, 64, 512];
 /// Pairs of users who write at the same time.
 const PAIRS: usize = 100;
 
-fn rules(c: &mut Criterion) {
+fn rules(c: &mut Criterion<CpuTime>) {
     let id = ConversationId::direct(user(1), user(2));
     let mut conversation = Conversation::<u64>::new(id, LIMITS);
     let (mut number, mut effects) = (0, Vec::new());
@@ -61,7 +64,7 @@ impl Pairs {
     }
 }
 
-fn core_with_pairs(c: &mut Criterion, name: &str, pairs: usize) {
+fn core_with_pairs(c: &mut Criterion<CpuTime>, name: &str, pairs: usize) {
     let Pairs { mut core, pairs } = Pairs::new(pairs);
     let mut writers = pairs.iter().cycle();
     let mut number = 0;
@@ -88,13 +91,17 @@ fn core_with_pairs(c: &mut Criterion, name: &str, pairs: usize) {
     group.finish();
 }
 
-fn core_one_pair(c: &mut Criterion) {
+fn core_one_pair(c: &mut Criterion<CpuTime>) {
     core_with_pairs(c, "core_one_pair_in_turns_of", 1);
 }
 
-fn core_many_pairs(c: &mut Criterion) {
+fn core_many_pairs(c: &mut Criterion<CpuTime>) {
     core_with_pairs(c, &format!("core_{PAIRS}_pairs_in_turns_of"), PAIRS);
 }
 
-criterion_group!(benches, rules, core_one_pair, core_many_pairs);
+criterion_group!(
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = rules, core_one_pair, core_many_pairs
+);
 criterion_main!(benches);

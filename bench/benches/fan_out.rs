@@ -2,7 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod cpu_time;
+
 use bytes::Bytes;
+use cpu_time::CpuTime;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use godwit::router::SessionId;
 use godwit_bench::{CoreBench, scaled, send_frame};
@@ -29,7 +32,7 @@ impl Group {
     }
 }
 
-fn fan_out(c: &mut Criterion) {
+fn fan_out(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("fan_out");
     for members in GROUPS_MEMBERS {
         group.throughput(Throughput::Elements(members - 1));
@@ -53,5 +56,9 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fan_out);
+criterion_group!(
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = fan_out
+);
 criterion_main!(benches);

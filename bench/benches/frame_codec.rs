@@ -2,7 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod cpu_time;
+
 use bytes::{Bytes, BytesMut};
+use cpu_time::CpuTime;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use godwit::chat::LogEntry;
 use godwit_bench::{NOW_MS, push_frame, sized_entry, sized_send_frame, user};
@@ -30,7 +33,7 @@ fn reply_frame(number: u64) -> v1::ServerFrame {
     v1::ServerFrame { request_id: number, body: Some(v1::server_frame::Body::Send(response)) }
 }
 
-fn send(c: &mut Criterion) {
+fn send(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("frame_codec");
     for bytes in BODIES_BYTES {
         let frame = sized_send_frame(conversation(), 300, bytes);
@@ -50,7 +53,7 @@ fn send(c: &mut Criterion) {
     group.finish();
 }
 
-fn reply(c: &mut Criterion) {
+fn reply(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("frame_codec");
     let frame = reply_frame(300);
     group.throughput(Throughput::Bytes(frame.encoded_len() as u64));
@@ -64,7 +67,7 @@ fn reply(c: &mut Criterion) {
 
 /// A push as the generated code writes it, from an entry that is encoded already. Around a fan-out the server writes it by
 /// hand, which `fan_out` measures.
-fn push(c: &mut Criterion) {
+fn push(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("frame_codec");
     for bytes in BODIES_BYTES {
         let encoded = LogEntry::new(&sized_entry(300, bytes));
@@ -83,7 +86,7 @@ fn push(c: &mut Criterion) {
     group.finish();
 }
 
-fn stream(c: &mut Criterion) {
+fn stream(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("frame_codec");
     let (mut sends, mut replies) = (BytesMut::new(), BytesMut::new());
     for number in 0..STREAM_FRAMES {
@@ -113,5 +116,9 @@ fn split(stream: &[u8], chunk_bytes: usize) -> u64 {
     frames
 }
 
-criterion_group!(benches, send, reply, push, stream);
+criterion_group!(
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = send, reply, push, stream
+);
 criterion_main!(benches);

@@ -2,6 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod cpu_time;
+
+use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use godwit::router::{Channel, CoreId, Mail, Mailboxes, SessionId};
 use godwit_bench::{body, user};
@@ -33,7 +36,7 @@ fn batch(items: u64) -> Vec<Mail> {
 }
 
 /// Putting and taking alone, without anybody to wake or to wait for.
-fn one_thread(c: &mut Criterion) {
+fn one_thread(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("mailbox");
     for items in BATCHES_ITEMS {
         let boxes = Mailboxes::new(2, usize::MAX);
@@ -140,5 +143,10 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-criterion_group!(benches, one_thread, busy, idle);
-criterion_main!(benches);
+criterion_group!(
+    name = alone;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = one_thread
+);
+criterion_group!(together, busy, idle);
+criterion_main!(alone, together);

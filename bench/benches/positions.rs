@@ -2,15 +2,18 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod cpu_time;
+
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use cpu_time::CpuTime;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main, measurement::Measurement};
 use godwit_bench::{CoreBench, request, send_frame};
 use godwit_proto::{
     ConversationId,
     v1::{self, client_frame::Body as Request},
 };
 use prost::Message;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Messages that are sent before they are marked as read one by one: fewer than a conversation remembers.
 const MESSAGES: u64 = 64;
@@ -19,7 +22,7 @@ const MESSAGES: u64 = 64;
 const ACKS_POSITIONS: [u64; 2] = [1, POSITIONS_MAX];
 const POSITIONS_MAX: u64 = 16;
 
-fn mark_read(c: &mut Criterion) {
+fn mark_read(c: &mut Criterion<CpuTime>) {
     let mut core = CoreBench::new();
     let ((writer, alice), (reader, bob)) = (core.register(), core.register());
     let conversation = ConversationId::direct(alice, bob);
@@ -38,12 +41,12 @@ fn mark_read(c: &mut Criterion) {
                 sends.for_each(|frame| core.frame(writer, frame));
                 assert_eq!(core.turn(), 2 * messages);
                 let marks: Vec<Bytes> = numbers.map(|seq| mark(conversation, seq)).collect();
-                let started = Instant::now();
+                let started = CpuTime.start();
                 for mark in marks {
                     core.frame(reader, mark);
                     assert_eq!(core.turn(), 1);
                 }
-                spent += started.elapsed();
+                spent += CpuTime.end(started);
             }
             spent
         });
@@ -56,7 +59,7 @@ fn mark(conversation: ConversationId, seq: u64) -> Bytes {
     request(seq, Request::MarkRead(mark))
 }
 
-fn ack(c: &mut Criterion) {
+fn ack(c: &mut Criterion<CpuTime>) {
     let mut core = CoreBench::new();
     let (device, bob) = core.register();
     let begin = |_| {
@@ -84,5 +87,9 @@ fn ack(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, mark_read, ack);
+criterion_group!(
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = mark_read, ack
+);
 criterion_main!(benches);

@@ -38,6 +38,10 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// The server's, so that the bare relay, which is this program, differs from it in nothing that is not chat.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "godwit-loadtest", version, about = "Puts load on a Godwit server and checks what comes out of it")]
 struct Arguments {

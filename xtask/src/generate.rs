@@ -1,5 +1,6 @@
 //! Generates the protobuf code. Its output is committed, so that a build needs neither protoc nor this.
 
+use crate::workspace;
 use anyhow::{Context, Result, bail};
 use std::{fs, path::Path};
 
@@ -8,8 +9,7 @@ const SOURCES: [&str; 4] =
 
 /// Generates; with `check`, only compares with what is committed.
 pub fn run(check: bool) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
-    let proto = root.join("proto");
+    let proto = workspace::root().join("proto");
     let target = proto.join("src/generated/godwit.v1.rs");
     let code = generate(&proto)?;
     if !check {

@@ -1,7 +1,9 @@
 //! `cargo xtask …`: everything a developer runs that is not plain cargo.
 
+mod bench;
 mod generate;
 mod test;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -29,6 +31,8 @@ enum Command {
         #[arg(long, default_value_t = 5000)]
         limit: usize,
     },
+    /// Run the benchmarks, or compare the working tree with another revision.
+    Bench(bench::Options),
     /// Generate the Rust code of proto/godwit/v1/*.proto and write it to proto/src/generated.
     Generate {
         /// Write nothing; fail if the committed code is not what would be generated.
@@ -40,6 +44,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test { quick, corpus, limit } => test::run(quick, corpus, limit),
+        Command::Bench(options) => bench::run(&options),
         Command::Generate { check } => generate::run(check),
     };
     match done {

@@ -1,9 +1,11 @@
 //! `cargo xtask test`: every check, in the order in which they are cheap to fail.
 
-use crate::generate;
+use crate::{
+    generate,
+    workspace::{self, cargo},
+};
 use anyhow::{Context, Result, bail};
 use std::{
-    env,
     ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -18,7 +20,7 @@ const KILLS: &str = "2";
 
 /// Runs them all; `limit` messages of `corpus` are replayed, unless `quick`.
 pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    let root = workspace::root();
     let mut checks = Checks { root, started: Instant::now(), passed: 0, skipped: 0 };
 
     checks.cargo("format", &["fmt", "--all", "--check"])?;
@@ -35,6 +37,7 @@ pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize) -> Result<()> {
         checks.skip("dependencies", "cargo-deny is not installed; `cargo install cargo-deny --locked` installs it");
     }
     checks.cargo("tests", &["test", "--locked", "--workspace"])?;
+    checks.cargo("benchmarks, once each", &["test", "--locked", "-p", "godwit-bench", "--benches"])?;
 
     if quick {
         checks.skip("replay under SIGKILL", "--quick");
@@ -91,21 +94,13 @@ impl Checks<'_> {
     }
 }
 
-/// The cargo that runs this.
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments);
-    command
-}
-
 fn has_cargo_deny() -> bool {
     let mut asked = cargo(&["deny", "--version"]);
     asked.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn replay(root: &Path, corpus: Option<PathBuf>, limit: usize) -> Command {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |given| root.join(given));
-    let mut command = Command::new(target.join("release/godwit-loadtest"));
+    let mut command = Command::new(workspace::target_dir().join("release/godwit-loadtest"));
     command.args(["replay", "--limit", &limit.to_string(), "--kill", KILLS]);
     if let Some(corpus) = corpus.or_else(|| Some(root.join(CORPUS)).filter(|default| default.exists())) {
         command.arg("--corpus").arg(corpus);
