@@ -2,20 +2,28 @@
 
 mod baseline;
 mod cpu;
+mod options;
 mod peer;
 mod replay;
 mod report;
+mod rig;
 mod scenario;
 mod server_binary;
 mod server_process;
 mod subject;
+mod target;
 mod wire;
 mod worker;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use options::{GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, Order, PairsOptions, StormOptions};
+use report::RunReport;
+use std::{process::ExitCode, time::SystemTime};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
@@ -30,77 +38,75 @@ enum Command {
     /// Replays a corpus of messages as real users would send them, and compares everything that the server then holds
     /// with the corpus
     Replay(Box<replay::Options>),
+    /// Messages between two, many pairs at once
+    Pairs(Box<PairsOptions>),
+    /// Messages in many groups at once
+    Groups(Box<GroupsOptions>),
+    /// Messages in one large group
+    HotGroup(Box<HotGroupOptions>),
+    /// Connections that only stay open: memory and CPU time of each
+    Idle(Box<IdleOptions>),
+    /// Everybody comes back at once, logs in and syncs
+    Storm(Box<StormOptions>),
+    /// Paging through a long conversation and a short one
+    History(Box<HistoryOptions>),
     /// Serves as the bare relay that a server is compared with
     #[command(hide = true)]
     Relay(baseline::Options),
-    #[command(hide = true)]
-    Pairs {
-        #[arg(long, default_value_t = 200)]
-        connections: u32,
-        #[arg(long, default_value_t = 8)]
-        in_flight: usize,
-        #[arg(long, default_value_t = 5)]
-        seconds: usize,
-        #[arg(long)]
-        baseline_only: bool,
-        #[arg(long)]
-        hot: Option<u32>,
-        #[arg(long)]
-        server_binary: Option<std::path::PathBuf>,
-        #[arg(long, default_value_t = 1)]
-        runs: usize,
-        #[command(flatten)]
-        output: Output,
-    },
-}
-
-#[derive(clap::Args)]
-struct Output {
-    #[arg(long)]
-    json: Option<std::path::PathBuf>,
-    #[arg(long)]
-    report: Option<std::path::PathBuf>,
 }
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
-    let command = Arguments::parse().command;
-    // It has a runtime of its own.
-    if let Command::Relay(options) = command {
-        return done(baseline::run(&options));
-    }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return done(Err(error.into())),
-    };
-    runtime.block_on(run(command))
-}
-
-async fn run(command: Command) -> ExitCode {
-    let options = match command {
-        Command::Relay(_) => unreachable!("it runs without this runtime"),
-        Command::Pairs { connections, in_flight, seconds, baseline_only, hot, server_binary, runs, output } => {
-            return done(
-                pairs(connections, in_flight, seconds, baseline_only, hot, server_binary, runs, &output).await,
-            );
-        }
-        Command::Replay(options) => options,
-    };
-    // Dropping the run drops the server that it started, and that kills it.
-    let outcome = tokio::select! {
-        outcome = replay::run(*options) => outcome,
-        error = interrupted() => Err(error),
+    let outcome = match Arguments::parse().command {
+        Command::Replay(options) => block_on(Builder::new_multi_thread(), async {
+            Ok(replay::run(*options).await? == replay::Verdict::Identical)
+        }),
+        Command::Pairs(options) => load(options.order()),
+        Command::Groups(options) => load(options.order()),
+        Command::HotGroup(options) => load(options.order()),
+        Command::Idle(options) => load(options.order()),
+        Command::Storm(options) => load(options.order()),
+        Command::History(options) => load(options.order()),
+        // It has a runtime of its own.
+        Command::Relay(options) => baseline::run(&options).map(|()| true),
     };
     match outcome {
-        Ok(replay::Verdict::Identical) => ExitCode::SUCCESS,
-        Ok(replay::Verdict::Different) => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a scenario and reports it. Whether everything was as it should be.
+fn load(Order { scenario, compare, common }: Order) -> anyhow::Result<bool> {
+    let (started, rig) = (SystemTime::now(), common.rig()?);
+    let runs = block_on(Builder::new_current_thread(), rig.rounds(compare.kinds(), compare.rounds(), &scenario))?;
+    let report = RunReport::new(started, scenario.name(), runs);
+    report.print();
+    if let Some(path) = &common.output.json {
+        report.write_json(path)?;
+    }
+    if let Some(path) = &common.output.report {
+        report.write_html(path)?;
+    }
+    Ok(report.is_clean())
+}
+
+/// Until it is done, or somebody wants it to end.
+fn block_on<T>(mut builder: Builder, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = builder.enable_all().build()?;
+    // Dropping a run drops the server that it started, and that kills it.
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = work => outcome,
+            error = interrupted() => Err(error),
+        }
+    })
 }
 
 async fn interrupted() -> anyhow::Error {
@@ -114,61 +120,4 @@ async fn interrupted() -> anyhow::Error {
     };
     let outcome: anyhow::Result<()> = wait.await;
     outcome.err().unwrap_or_else(|| anyhow::anyhow!("interrupted"))
-}
-
-fn done(outcome: anyhow::Result<()>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[allow(clippy::too_many_arguments)]
-async fn pairs(
-    connections: u32,
-    in_flight: usize,
-    seconds: usize,
-    baseline_only: bool,
-    hot: Option<u32>,
-    binary: Option<std::path::PathBuf>,
-    runs: usize,
-    output: &Output,
-) -> anyhow::Result<()> {
-    let (server, clients) = subject::split_cpus(&cpu::available()?, 1)?;
-    let layout = match hot {
-        Some(n) => scenario::Layout::hot_group(n, 1),
-        None => scenario::Layout::pairs(connections),
-    };
-    let load = scenario::ChatLoad {
-        name: "pairs",
-        layout,
-        pace: scenario::LoadPace::Closed { in_flight },
-        timing: scenario::Timing { warm_up_s: 2, steady_s: seconds, patience: std::time::Duration::from_secs(5) },
-        body_bytes: 128,
-        sockets: 16,
-        threads: 1,
-        client_cpus: clients,
-    };
-    let recipe = subject::Recipe { binary, cores: Some(1), environment: Vec::new(), cpus: server, body_bytes: 128 };
-    let (started, mut outcomes) = (std::time::SystemTime::now(), Vec::new());
-    for kind in [subject::Kind::Godwit, subject::Kind::Baseline].repeat(runs) {
-        if baseline_only && kind == subject::Kind::Godwit {
-            continue;
-        }
-        let mut subject = subject::Subject::start(kind, &recipe).await?;
-        outcomes.push(scenario::run_chat(&mut subject, &load).await?);
-    }
-    let report = report::RunReport::new(started, "pairs", outcomes);
-    report.print();
-    if let Some(path) = &output.json {
-        report.write_json(path)?;
-    }
-    if let Some(path) = &output.report {
-        report.write_html(path)?;
-    }
-    anyhow::ensure!(report.is_clean(), "the runs were not clean");
-    Ok(())
 }

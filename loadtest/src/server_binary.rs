@@ -31,6 +31,19 @@ pub fn find(chosen: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     Ok(server)
 }
 
+/// How a server under load is configured beyond its defaults.
+pub fn load_test_environment() -> Vec<(String, String)> {
+    let settings = [
+        // Thousands of accounts are made within seconds, and what is measured is chat.
+        ("GODWIT_PASSWORD__MEMORY_KIB", "64"),
+        ("GODWIT_PASSWORD__ITERATIONS", "1"),
+        ("GODWIT_REGISTRATION__MODE", "open"),
+        // Any port: another server on this machine may have the usual one.
+        ("GODWIT_METRICS__LISTEN", "127.0.0.1:0"),
+    ];
+    settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
+}
+
 fn build(cargo: OsString, profile_directory: &Path) -> anyhow::Result<()> {
     let profile = match profile_directory.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",

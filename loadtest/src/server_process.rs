@@ -2,6 +2,7 @@
 
 use crate::{cpu, wire::FrameSizes};
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
@@ -32,7 +33,7 @@ pub struct Launch {
     binary: PathBuf,
     arguments: Vec<String>,
     /// Configuration, as environment variables.
-    environment: Vec<(&'static str, String)>,
+    environment: Vec<(String, String)>,
     /// CPUs that it may use; empty: all.
     cpus: Vec<usize>,
     address: SocketAddr,
@@ -40,11 +41,7 @@ pub struct Launch {
 
 impl Launch {
     /// A Godwit server on a free port of the loopback interface. `cores` is its own default when `None`.
-    pub fn godwit(
-        binary: PathBuf,
-        cores: Option<usize>,
-        environment: Vec<(&'static str, String)>,
-    ) -> anyhow::Result<Self> {
+    pub fn godwit(binary: PathBuf, cores: Option<usize>, environment: Vec<(String, String)>) -> anyhow::Result<Self> {
         let mut arguments = vec!["serve".to_owned()];
         arguments.extend(cores.into_iter().flat_map(|cores| ["--cores".to_owned(), cores.to_string()]));
         Ok(Self { binary, arguments, environment, cpus: Vec::new(), address: free_address()? })
@@ -116,6 +113,28 @@ impl ServerProcess {
     /// Kills the process as a power failure would, without a word, and starts another on the same directory and port.
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
+        self.launch().await
+    }
+
+    /// Stops the process as an operator would, and starts another on the same directory and port.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        if let Some(child) = &self.child {
+            let pid = Pid::from_raw(child.id().cast_signed()).context("the server's process id")?;
+            // Its figures are gone with it, and it uses little more than this.
+            let figures = process_figures(child.id())?;
+            kill_process(pid, Signal::TERM).context("stopping the server")?;
+            let deadline = Instant::now() + STOP_TIMEOUT;
+            while let Some(child) = &mut self.child {
+                if child.try_wait()?.is_some() {
+                    self.child = None;
+                    self.past = self.past.followed_by(figures);
+                } else if Instant::now() > deadline {
+                    bail!("the server did not stop within {STOP_TIMEOUT:?}:\n{}", self.last_words());
+                } else {
+                    tokio::time::sleep(START_POLL).await;
+                }
+            }
+        }
         self.launch().await
     }
 
@@ -297,6 +316,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const START_POLL: Duration = Duration::from_millis(5);
 const LAST_WORDS_LINES: usize = 20;
 /// Linux hands out ports from 32768 on.

@@ -27,10 +27,12 @@ use tokio::{sync::Notify, time::Sleep};
 /// What one peer does in a run.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// Which conversations it is a member of.
-    pub rooms: Vec<RoomKey>,
+    /// Which conversations it is a member of, and how many others are.
+    pub rooms: Vec<(RoomKey, u32)>,
     /// When it sends, to each of them in turn.
     pub pace: Pace,
+    /// It sends no more than this.
+    pub sends_max: u64,
 }
 
 /// What all peers of one thread share.
@@ -53,15 +55,29 @@ pub struct Shared {
 pub struct Progress {
     pub sent: AtomicU64,
     pub answered: AtomicU64,
+    /// Deliveries that the answers promise.
+    pub due: AtomicU64,
     pub delivered: AtomicU64,
 }
 
 impl Progress {
+    /// Whether every message has its answer and arrived at everybody.
+    pub fn is_settled(&self) -> bool {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        of(&self.answered) >= of(&self.sent) && of(&self.delivered) >= of(&self.due)
+    }
+
     /// Messages that were sent and have no answer yet.
     pub fn in_flight(&self) -> u64 {
         // In this order, or answers that come in between would make it less than none.
         let answered = self.answered.load(Ordering::Relaxed);
         self.sent.load(Ordering::Relaxed).saturating_sub(answered)
+    }
+
+    /// Something that changes whenever anything happens.
+    pub fn position(&self) -> (u64, u64, u64) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (of(&self.sent), of(&self.answered), of(&self.delivered))
     }
 }
 
@@ -73,8 +89,6 @@ pub struct Report {
     pub resyncs: u64,
     /// Why its connection did not last.
     pub lost: Option<String>,
-    /// The connection, if it is still there.
-    pub connection: Connection,
 }
 
 /// A client under load.
@@ -87,6 +101,7 @@ pub struct Peer {
     accept: Option<Accept>,
     rooms: Vec<Room>,
     pace: Pace,
+    sends_max: u64,
     shared: Rc<Shared>,
     /// Requests without an answer, from `first_request` on.
     requests: VecDeque<Request>,
@@ -97,8 +112,17 @@ pub struct Peer {
     acks_due: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// Counted and not yet told to the others.
-    news: (u64, u64, u64),
+    news: News,
     resyncs: u64,
+}
+
+/// Changes of [`Progress`].
+#[derive(Default)]
+struct News {
+    sent: u64,
+    answered: u64,
+    due: u64,
+    delivered: u64,
 }
 
 type Accept = Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>>>>;
@@ -120,8 +144,9 @@ impl Peer {
             send: link.send,
             reader: link.reader,
             lanes: Vec::new(),
-            rooms: part.rooms.into_iter().map(Room::new).collect(),
+            rooms: part.rooms.into_iter().map(|(key, others)| Room::new(key, others)).collect(),
             pace: part.pace,
+            sends_max: part.sends_max,
             shared,
             requests: VecDeque::new(),
             first_request: link.next_request,
@@ -130,13 +155,13 @@ impl Peer {
             out: BytesMut::new(),
             acks_due: None,
             timer: Box::pin(tokio::time::sleep(Duration::from_secs(FAR_AWAY_S))),
-            news: (0, 0, 0),
+            news: News::default(),
             resyncs: 0,
         }
     }
 
     /// Runs until the run is finished or the connection is lost.
-    pub async fn run(mut self) -> Report {
+    pub async fn run(mut self) -> (Report, Connection) {
         let shared = self.shared.clone();
         let mut finished = pin!(shared.finished.notified());
         let lost = poll_fn(|cx| {
@@ -149,7 +174,7 @@ impl Peer {
             Poll::Pending
         })
         .await;
-        Report { number: self.number, rooms: self.rooms, resyncs: self.resyncs, lost, connection: self.connection }
+        (Report { number: self.number, rooms: self.rooms, resyncs: self.resyncs, lost }, self.connection)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), ReadEnd> {
@@ -229,6 +254,7 @@ impl Peer {
             let second = tally.at(now_ns);
             if accepted {
                 room.acked += 1;
+                self.news.due += u64::from(room.others);
                 second.acked += 1;
                 record(&mut second.ack_us, request.due_ns, now_ns);
             } else {
@@ -240,7 +266,7 @@ impl Peer {
             room.unanswered = None;
         }
         self.unanswered -= 1;
-        self.news.1 += 1;
+        self.news.answered += 1;
         while self.requests.front().is_some_and(|request| request.answered) {
             self.requests.pop_front();
             self.first_request += 1;
@@ -259,13 +285,13 @@ impl Peer {
             let second = tally.at(now_ns);
             second.delivered += 1;
             record(&mut second.delivery_us, stamp.due_ns, now_ns);
-            self.news.2 += 1;
+            self.news.delivered += 1;
         }
     }
 
     /// Encodes what is due now, as far as there is room for it.
     fn send_due(&mut self, now_ns: u64) {
-        while self.out.len() < OUT_BYTES_MAX {
+        while self.out.len() < OUT_BYTES_MAX && self.sent < self.sends_max {
             let due_ns = match self.pace {
                 Pace::Silent => return,
                 Pace::Closed { in_flight } if self.unanswered >= in_flight => return,
@@ -304,7 +330,7 @@ impl Peer {
         self.requests.push_back(Request { room: index, number: room.sent, due_ns, answered: false });
         self.sent += 1;
         self.unanswered += 1;
-        self.news.0 += 1;
+        self.news.sent += 1;
         let mut tally = self.shared.tally.borrow_mut();
         tally.at(due_ns).offered += 1;
         tally.at(now_ns).sent += 1;
@@ -362,11 +388,15 @@ impl Peer {
     }
 
     fn tell(&mut self) {
-        let (sent, answered, delivered) = std::mem::take(&mut self.news);
+        let news = std::mem::take(&mut self.news);
         let progress = &self.shared.progress;
-        for (counter, news) in
-            [(&progress.sent, sent), (&progress.answered, answered), (&progress.delivered, delivered)]
-        {
+        for (counter, news) in [
+            (&progress.sent, news.sent),
+            // Before what makes it look settled.
+            (&progress.due, news.due),
+            (&progress.answered, news.answered),
+            (&progress.delivered, news.delivered),
+        ] {
             if news > 0 {
                 counter.fetch_add(news, Ordering::Relaxed);
             }

@@ -8,4 +8,4 @@ mod tally;
 pub use driver::{Part, Peer, Progress, Report, Shared};
 pub use pace::Pace;
 pub use room::{Room, RoomKey, Verdict, compare};
-pub use tally::{Second, Tally};
+pub use tally::{Second, Tally, empty_histogram, record_us};

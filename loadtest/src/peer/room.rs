@@ -17,6 +17,8 @@ pub enum RoomKey {
 #[derive(Debug)]
 pub struct Room {
     pub key: RoomKey,
+    /// Members besides this one.
+    pub others: u32,
     /// The number of the last message sent.
     pub sent: u64,
     /// Messages that were answered with an error.
@@ -43,9 +45,10 @@ struct Heard {
 }
 
 impl Room {
-    pub fn new(key: RoomKey) -> Self {
+    pub fn new(key: RoomKey, others: u32) -> Self {
         Self {
             key,
+            others,
             sent: 0,
             refused: BTreeSet::new(),
             acked: 0,
@@ -140,7 +143,7 @@ mod tests {
     }
 
     fn room(sent: u64, heard: &[(u32, u64)]) -> Room {
-        let mut room = Room::new(RoomKey::Group(0));
+        let mut room = Room::new(RoomKey::Group(0), 1);
         (room.sent, room.acked) = (sent, sent);
         for (seq, (sender, number)) in (1..).zip(heard) {
             room.on_message(stamp(*sender, *number), seq);
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_entry_behind_a_later_seq_is_disorder_even_between_senders() {
-        let mut room = Room::new(RoomKey::Group(0));
+        let mut room = Room::new(RoomKey::Group(0), 1);
         room.on_message(stamp(1, 1), 5);
         room.on_message(stamp(2, 1), 4);
         assert_eq!(room.disordered, 1);

@@ -22,11 +22,14 @@ pub struct Second {
     pub delivery_us: Histogram<u64>,
 }
 
-impl Second {
-    fn new() -> Self {
-        Self { offered: 0, sent: 0, acked: 0, delivered: 0, refused: 0, ack_us: empty(), delivery_us: empty() }
+impl Default for Second {
+    fn default() -> Self {
+        let (ack_us, delivery_us) = (empty_histogram(), empty_histogram());
+        Self { offered: 0, sent: 0, acked: 0, delivered: 0, refused: 0, ack_us, delivery_us }
     }
+}
 
+impl Second {
     /// Adds what another part of the run saw.
     pub fn add(&mut self, other: &Self) {
         self.offered += other.offered;
@@ -51,7 +54,7 @@ impl Tally {
     pub fn at(&mut self, now_ns: u64) -> &mut Second {
         let index = (now_ns / NS_PER_S) as usize;
         while self.seconds.len() <= index {
-            self.seconds.push(Second::new());
+            self.seconds.push(Second::default());
         }
         &mut self.seconds[index]
     }
@@ -71,22 +74,27 @@ impl Tally {
     /// The sum of the seconds from `from` on, `count` of them.
     pub fn sum(&self, from: usize, count: usize) -> Second {
         let window = self.seconds.iter().skip(from).take(count);
-        window.fold(Second::new(), |mut sum, second| {
+        window.fold(Second::default(), |mut sum, second| {
             sum.add(second);
             sum
         })
     }
 }
 
-/// Records how long something took.
+/// Records how long something took that began and ended at these times of a run.
 pub fn record(histogram: &mut Histogram<u64>, from_ns: u64, to_ns: u64) {
-    let took = Duration::from_nanos(to_ns.saturating_sub(from_ns));
+    record_us(histogram, Duration::from_nanos(to_ns.saturating_sub(from_ns)));
+}
+
+/// Records how long something took.
+pub fn record_us(histogram: &mut Histogram<u64>, took: Duration) {
     let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).min(LONGEST_US);
     // Cannot fail: it grows up to the longest.
     let _ = histogram.record(us);
 }
 
-fn empty() -> Histogram<u64> {
+/// One that grows as needed.
+pub fn empty_histogram() -> Histogram<u64> {
     let mut histogram = Histogram::new(SIGNIFICANT_DIGITS).unwrap_or_else(|_| unreachable!("the digits are allowed"));
     histogram.auto(true);
     histogram

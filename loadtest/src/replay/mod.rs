@@ -23,11 +23,12 @@ mod target;
 mod verify;
 mod watch;
 
+use crate::target::Target;
 use clap::Args;
 use corpus::Corpus;
 use plan::Plan;
 use std::{num::NonZeroUsize, path::PathBuf};
-use target::{OwnServer, Target};
+use target::OwnServer;
 
 /// What to replay against what.
 #[derive(Debug, Clone, Args)]
@@ -101,7 +102,7 @@ pub async fn run(options: Options) -> anyhow::Result<Verdict> {
         (Some(server), Some(fingerprint)) => Target::other(server, fingerprint.clone(), options.pid).await?,
         _ => {
             let own = OwnServer { binary: options.server_binary.clone(), cores: options.cores };
-            Target::start(own, &plan).await?
+            target::start(own, &plan).await?
         }
     };
 

@@ -11,11 +11,13 @@ use super::{
     progress::{Stalled, shown},
     report::Report,
     send::{Pace, send_all},
-    target::Target,
     verify::read_back,
     watch::Watchers,
 };
-use crate::server_process::{Figures, process_figures};
+use crate::{
+    server_process::{Figures, process_figures},
+    target::Target,
+};
 use anyhow::{Context, anyhow};
 use futures_util::{StreamExt, stream};
 use godwit_client::Client;

@@ -57,6 +57,7 @@ pub fn run(server: Kind, delivered_per_s: f64, p50_ms: f64) -> Outcome {
         delivered_per_server_cpu_s: delivered_per_s * 15.0 / server_cpu_s,
         client_cpu_s: 9.0,
         client_cpus: 1,
+        figures: Vec::new(),
         server_rss_bytes: 120 << 20,
         server_rss_peak_bytes: 130 << 20,
         written_bytes_per_acked: 400.0,

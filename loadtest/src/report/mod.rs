@@ -2,7 +2,7 @@
 
 mod charts;
 mod format;
-pub mod live;
+mod live;
 mod machine;
 #[cfg(test)]
 mod made_up;
@@ -12,8 +12,8 @@ mod plot;
 mod sides;
 mod table;
 
+pub use live::Live;
 pub use machine::Machine;
-pub use sides::name as server_name;
 
 use crate::{scenario::Outcome, subject::Kind};
 use anyhow::Context;
@@ -85,7 +85,9 @@ impl RunReport {
     /// Prints the table, and what to make of it, to standard output.
     pub fn print(&self) {
         println!("{}", table::of(self).to_terminal());
-        println!("{}", self.settings());
+        if !self.settings().is_empty() {
+            println!("{}", self.settings());
+        }
         println!("on {}", self.machine);
         for warning in self.warnings() {
             println!("warning: {warning}");

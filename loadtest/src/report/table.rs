@@ -39,6 +39,7 @@ pub fn of(report: &RunReport) -> Table {
         Group { title: "Ack latency, from when a message was due", rows: columns.latency(|run| run.ack) },
         Group { title: "Delivery latency, from when a message was due", rows: columns.latency(|run| run.delivery) },
         Group { title: "Cost in the steady window", rows: columns.cost() },
+        Group { title: "What this scenario is about", rows: columns.figures() },
     ];
     Table { header, groups: groups.into_iter().filter(|group| !group.rows.is_empty()).collect() }
 }
@@ -122,6 +123,17 @@ impl Columns<'_> {
             self.figure("written to disk per message", "B", |run| run.written_bytes_per_acked),
         ];
         rows.into_iter().flatten().collect()
+    }
+
+    /// What the scenario measures beyond what all do, by the names that it gave.
+    fn figures(&self) -> Vec<Row> {
+        let mut names: Vec<&'static str> = Vec::new();
+        for figure in self.sides.iter().flat_map(|side| &side.runs).flat_map(|run| &run.figures) {
+            if !names.contains(&figure.name) {
+                names.push(figure.name);
+            }
+        }
+        names.into_iter().filter_map(|name| self.figure(name, "", |run| run.figure(name))).collect()
     }
 
     /// A count, which has no ratio that says anything.

@@ -1,9 +1,80 @@
 //! What the clients of a run do.
 
 mod chat;
+mod crew;
+mod history;
+mod idle;
 mod layout;
 mod outcome;
+mod samples;
+mod storm;
 
-pub use chat::{ChatLoad, LoadPace, Timing, run as run_chat};
-pub use layout::{Layout, Members};
+pub use chat::{ChatLoad, LoadPace, Timing};
+pub use crew::CrewSettings;
+pub use history::HistoryLoad;
+pub use idle::IdleLoad;
+pub use layout::Layout;
 pub use outcome::{CurvePoint, Outcome, Quantiles, SecondFigures, Totals};
+pub use storm::{By, StormLoad};
+
+use crate::{subject::Subject, wire::STAMP_BYTES};
+
+/// One of them, with all that it takes to run it.
+#[derive(Debug, Clone)]
+pub enum Scenario {
+    Chat(ChatLoad),
+    Idle(IdleLoad),
+    Storm(StormLoad),
+    History(HistoryLoad),
+}
+
+impl Scenario {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Chat(load) => load.name,
+            Self::Idle(_) => "idle",
+            Self::Storm(load) => load.name(),
+            Self::History(_) => "history",
+        }
+    }
+
+    /// How long the messages are.
+    pub fn body_bytes(&self) -> usize {
+        match self {
+            Self::Chat(load) => load.body_bytes,
+            Self::History(load) => load.body_bytes,
+            Self::Idle(_) | Self::Storm(_) => STAMP_BYTES,
+        }
+    }
+
+    /// What a server that is started for it must allow beyond its defaults.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let (connections, members) = match self {
+            Self::Chat(load) => (load.layout.peers, load.layout.members_max()),
+            Self::Idle(load) => (load.connections, 0),
+            Self::Storm(load) => (load.sessions, 0),
+            Self::History(_) => (0, 0),
+        };
+        let allow =
+            |key: &str, limit: usize, wanted: usize| (wanted > limit).then(|| (key.to_owned(), wanted.to_string()));
+        let group = allow("GODWIT_LIMITS__GROUP_MEMBERS_MAX", GROUP_MEMBERS_BY_DEFAULT, members);
+        // Some that are on their way out count, too.
+        let sessions = allow("GODWIT_LIMITS__SESSIONS_MAX", SESSIONS_BY_DEFAULT, connections as usize * 2);
+        group.into_iter().chain(sessions).collect()
+    }
+
+    /// Runs it.
+    pub async fn run(&self, subject: &mut Subject, crew: &CrewSettings) -> anyhow::Result<Outcome> {
+        match self {
+            Self::Chat(load) => chat::run(subject, crew, load).await,
+            Self::Idle(load) => idle::run(subject, crew, load).await,
+            Self::Storm(load) => storm::run(subject, crew, load).await,
+            Self::History(load) => history::run(subject, crew, load).await,
+        }
+    }
+}
+
+/// The server's own limits.
+const GROUP_MEMBERS_BY_DEFAULT: usize = 5000;
+const SESSIONS_BY_DEFAULT: usize = 100_000;

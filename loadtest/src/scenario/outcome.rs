@@ -2,13 +2,15 @@
 
 use crate::{
     peer::{Second, Verdict},
+    server_process::Figures,
     subject::Kind,
 };
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// The result of one run of one scenario against one server.
-#[derive(Debug, Clone, Serialize)]
+/// The result of one run of one scenario against one server. Where a scenario sends no messages, what is said about
+/// messages is zero.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
     pub scenario: String,
     pub server: Kind,
@@ -31,6 +33,7 @@ pub struct Outcome {
     pub delivery: Quantiles,
     pub ack_curve: Vec<CurvePoint>,
     pub delivery_curve: Vec<CurvePoint>,
+    /// All figures of the server are zero where its process is not known.
     pub server_cpu_s: f64,
     pub server_cpu_us_per_delivered: f64,
     pub delivered_per_server_cpu_s: f64,
@@ -41,11 +44,21 @@ pub struct Outcome {
     pub server_rss_bytes: u64,
     pub server_rss_peak_bytes: u64,
     pub written_bytes_per_acked: f64,
+    /// What this scenario measures beyond that.
+    pub figures: Vec<Figure>,
     /// From the beginning on.
     pub seconds: Vec<SecondFigures>,
     /// The seconds that are measured: the first, and how many.
     pub steady_from: usize,
     pub steady_seconds: usize,
+}
+
+/// A number with a name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figure {
+    /// With the unit last.
+    pub name: &'static str,
+    pub value: f64,
 }
 
 /// Counts over a whole run.
@@ -77,6 +90,60 @@ pub struct CurvePoint {
     pub ms: f64,
 }
 
+/// One second of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SecondFigures {
+    pub offered: u64,
+    pub acked: u64,
+    pub delivered: u64,
+    pub refused: u64,
+    pub ack: Quantiles,
+    pub delivery: Quantiles,
+    /// CPU seconds that the server used in it.
+    pub server_cpu_s: f64,
+    pub server_rss_bytes: u64,
+}
+
+impl Outcome {
+    /// Of a scenario in which nothing has been measured yet.
+    pub fn new(scenario: &str, server: Kind, connections: u32) -> Self {
+        Self { scenario: scenario.to_owned(), server, connections, ..Self::default() }
+    }
+
+    /// Nothing lost, doubled, out of order or refused.
+    pub fn is_clean(&self) -> bool {
+        self.verdict.is_clean() && self.resyncs == 0 && self.lost_connections == 0 && self.totals.refused == 0
+    }
+
+    /// Adds a figure of this scenario.
+    pub fn note(&mut self, name: &'static str, value: f64) {
+        self.figures.push(Figure { name, value });
+    }
+
+    /// A figure of this scenario; 0 if it has none of this name.
+    pub fn figure(&self, name: &str) -> f64 {
+        self.figures.iter().find(|figure| figure.name == name).map_or(0.0, |figure| figure.value)
+    }
+
+    /// What the server used in the steady window.
+    pub fn note_server(&mut self, from: Figures, to: Figures) {
+        self.server_cpu_s = to.cpu_s - from.cpu_s;
+        self.server_rss_bytes = to.rss_now_bytes;
+        self.server_rss_peak_bytes = to.rss_bytes;
+    }
+}
+
+impl Quantiles {
+    /// Of durations in microseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        Self { p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
+    }
+}
+
 impl CurvePoint {
     /// The whole distribution of durations in microseconds, denser where it is longer: some points for every halving of
     /// what is left above.
@@ -94,40 +161,6 @@ impl CurvePoint {
     }
 }
 
-const POINTS_PER_HALVING: u32 = 3;
-
-/// One second of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct SecondFigures {
-    pub offered: u64,
-    pub acked: u64,
-    pub delivered: u64,
-    pub refused: u64,
-    pub ack: Quantiles,
-    pub delivery: Quantiles,
-    /// CPU seconds that the server used in it.
-    pub server_cpu_s: f64,
-    pub server_rss_bytes: u64,
-}
-
-impl Outcome {
-    /// Nothing lost, doubled, out of order or refused.
-    pub fn is_clean(&self) -> bool {
-        self.verdict.is_clean() && self.resyncs == 0 && self.lost_connections == 0 && self.totals.refused == 0
-    }
-}
-
-impl Quantiles {
-    /// Of durations in microseconds.
-    pub fn of(histogram: &Histogram<u64>) -> Self {
-        if histogram.is_empty() {
-            return Self::default();
-        }
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-        Self { p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
-    }
-}
-
 impl SecondFigures {
     pub fn new(second: &Second, server_cpu_s: f64, server_rss_bytes: u64) -> Self {
         Self {
@@ -142,3 +175,10 @@ impl SecondFigures {
         }
     }
 }
+
+/// `numerator` ÷ `denominator`; 0 where that says nothing.
+pub fn ratio(numerator: f64, denominator: f64) -> f64 {
+    if denominator > 0.0 { numerator / denominator } else { 0.0 }
+}
+
+const POINTS_PER_HALVING: u32 = 3;

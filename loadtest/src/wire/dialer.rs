@@ -7,6 +7,7 @@ use quinn::{
     ClientConfig, Connection, ConnectionId, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::QuicClientConfig,
 };
+use rustls::client::Resumption;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     cell::Cell,
@@ -28,7 +29,9 @@ pub struct Dialer {
 impl Dialer {
     /// Binds `sockets` sockets in the current runtime. Each costs some 3 MB of memory.
     pub fn new(server: SocketAddr, fingerprint: &str, sockets: usize) -> anyhow::Result<Self> {
-        let tls = Trust::fingerprint_from_hex(fingerprint)?.tls_config()?;
+        let mut tls = Trust::fingerprint_from_hex(fingerprint)?.tls_config()?;
+        // Every handshake is a full one, as after a restart of the server, and costs the same whoever went before.
+        tls.resumption = Resumption::disabled();
         let endpoints = (0..sockets).map(|_| endpoint(server)).collect::<anyhow::Result<_>>()?;
         Ok(Self {
             server,

@@ -1,18 +1,19 @@
 //! One connection before it carries load: login, and requests one at a time.
 
 use super::{BareFrame, Dialer, FrameReader, FrameSizes};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use godwit_proto::{
     PROTOCOL_VERSION, UserId,
     codec::encode_frame,
     v1::{
-        ClientFrame, HelloRequest, LoginRequest, RegisterRequest, ResumeRequest, ServerFrame, client_frame::Body,
-        server_frame::Body as Reply,
+        ClientFrame, ErrorCode, HelloRequest, LoginRequest, RegisterRequest, ResumeRequest, ServerFrame,
+        client_frame::Body, server_frame::Body as Reply,
     },
 };
 use prost::Message;
 use quinn::{Connection, SendStream, VarInt};
+use thiserror::Error;
 
 /// Which server is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,16 @@ pub enum Login {
     Password { username: String, password: String },
     /// By the token of an earlier login.
     Token { user: UserId, token: Bytes },
+}
+
+/// The server's answer to something that it does not do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the server refused with {}: {message}", .code.as_str_name())]
+pub struct Refused {
+    pub code: ErrorCode,
+    pub message: String,
+    /// Above 0: it may do it later.
+    pub retry_after_ms: u32,
 }
 
 /// A connection with its session stream.
@@ -153,7 +164,10 @@ fn answer(frame: Bytes) -> anyhow::Result<Reply> {
 
 fn refused_or(frame: ServerFrame) -> anyhow::Result<Reply> {
     match frame.body {
-        Some(Reply::Error(error)) => Err(anyhow!("{:?}: {}", error.code(), error.message)),
+        Some(Reply::Error(error)) => {
+            let (code, retry_after_ms) = (error.code(), error.retry_after_ms);
+            Err(Refused { code, message: error.message, retry_after_ms }.into())
+        }
         Some(body) => Ok(body),
         None => bail!("the server answered with something that this version does not know"),
     }

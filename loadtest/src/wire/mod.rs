@@ -12,6 +12,6 @@ mod stamp;
 
 pub use bare::{BareFrame, FrameSizes};
 pub use dialer::Dialer;
-pub use link::{Dialect, Link, Login};
+pub use link::{Dialect, Link, Login, Refused};
 pub use reader::{FrameReader, ReadEnd};
 pub use stamp::{STAMP_BYTES, Stamp};
