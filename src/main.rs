@@ -17,6 +17,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// Every message allocates some twenty small pieces on one thread and frees some of them on another; docs/PERFORMANCE.md
+/// has what the choice of allocator is worth.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An instant-messaging server: QUIC, protobuf frames, a durable log per conversation.
 ///
 /// Without a command it serves.

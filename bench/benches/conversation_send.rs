@@ -1,65 +1,85 @@
-//! What a message costs: by the rules alone, and through a core with its frames and its fan-out.
+//! What a message between two users costs: by the rules alone, and through a core with its frames and its fan-out.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use godwit::{
     chat::{Action, Conversation, ConversationLimits, Input},
-    router::Output,
+    router::SessionId,
 };
 use godwit_bench::{CoreBench, NOW_MS, new_message, send_frame, user};
-use godwit_proto::{
-    ConversationId,
-    v1::{self, client_frame::Body as Request, server_frame::Body},
-};
+use godwit_proto::ConversationId;
 use prost::Message;
 
 const LIMITS: ConversationLimits = ConversationLimits { dedupe_entries: 128, group_members_max: 1_000 };
 
-/// Messages of one turn under load.
-const TURN_MESSAGES: u64 = 32;
-/// Members of the group that is online, the sender not counted.
-const GROUP_OTHERS: u64 = 100;
+/// Messages of one turn, from idle to flat out.
+const TURNS_MESSAGES: [u64; 4] = [1, 8, 64, 512];
+
+/// Pairs of users who write at the same time.
+const PAIRS: usize = 100;
 
 fn rules(c: &mut Criterion) {
     let id = ConversationId::direct(user(1), user(2));
     let mut conversation = Conversation::<u64>::new(id, LIMITS);
-    let mut number = 0;
-    let mut effects = Vec::new();
-    c.bench_function("conversation_send/rules", |b| {
-        b.iter(|| {
-            number += 1;
-            effects.clear();
-            let input = Input { reply_to: number, user: user(1), action: Action::Send(new_message(number)) };
-            conversation.handle(NOW_MS, &input, &mut effects).unwrap();
-            conversation.on_committed(None, &mut effects);
-            // A commit, a reply, a fan-out.
-            assert_eq!(effects.len(), 3);
+    let (mut number, mut effects) = (0, Vec::new());
+    let mut group = c.benchmark_group("conversation_send");
+    for messages in TURNS_MESSAGES {
+        group.throughput(Throughput::Elements(messages));
+        group.bench_function(BenchmarkId::new("rules_in_turns_of", messages), |b| {
+            b.iter(|| {
+                effects.clear();
+                for _ in 0..messages {
+                    number += 1;
+                    let input = Input { reply_to: number, user: user(1), action: Action::Send(new_message(number)) };
+                    conversation.handle(NOW_MS, &input, &mut effects).unwrap();
+                }
+                (0..messages).for_each(|_| conversation.on_committed(None, &mut effects));
+                // A commit, a reply and a fan-out each.
+                assert_eq!(effects.len() as u64, 3 * messages);
+            });
         });
-    });
+    }
+    group.finish();
 }
 
-fn core(c: &mut Criterion) {
-    let mut bench = CoreBench::new();
-    let ((session, alice), (_, bob)) = (bench.register(), bench.register());
-    let conversation = ConversationId::direct(alice, bob);
+/// A core with pairs of users online, the first of whom writes to the second.
+struct Pairs {
+    core: CoreBench,
+    pairs: Vec<(SessionId, ConversationId)>,
+}
+
+impl Pairs {
+    fn new(pairs: usize) -> Self {
+        let mut core = CoreBench::new();
+        let pairs = (0..pairs).map(|_| {
+            let ((session, alice), (_, bob)) = (core.register(), core.register());
+            (session, ConversationId::direct(alice, bob))
+        });
+        Self { pairs: pairs.collect(), core }
+    }
+}
+
+fn core_with_pairs(c: &mut Criterion, name: &str, pairs: usize) {
+    let Pairs { mut core, pairs } = Pairs::new(pairs);
+    let mut writers = pairs.iter().cycle();
     let mut number = 0;
-    let mut frames = |count: u64| -> Vec<Bytes> {
-        let range = number..number + count;
-        number += count;
-        range.map(|number| send_frame(conversation, number + 1).encode_to_vec().into()).collect()
+    let mut next_frame = || -> (SessionId, Bytes) {
+        number += 1;
+        let (session, conversation) = writers.next().unwrap();
+        (*session, send_frame(*conversation, number).encode_to_vec().into())
     };
     let mut group = c.benchmark_group("conversation_send");
-    for messages in [1, TURN_MESSAGES] {
+    for messages in TURNS_MESSAGES {
         group.throughput(Throughput::Elements(messages));
-        group.bench_function(format!("core_{messages}_a_turn"), |b| {
+        group.bench_function(BenchmarkId::new(name, messages), |b| {
             b.iter_batched(
-                || frames(messages),
+                || (0..messages).map(|_| next_frame()).collect::<Vec<_>>(),
                 |frames| {
-                    frames.into_iter().for_each(|frame| bench.frame(session, frame));
+                    frames.into_iter().for_each(|(session, frame)| core.frame(session, frame));
                     // A reply and a push each.
-                    assert_eq!(bench.turn().len() as u64, 2 * messages);
+                    assert_eq!(core.turn(), 2 * messages);
                 },
                 BatchSize::SmallInput,
             );
@@ -68,39 +88,13 @@ fn core(c: &mut Criterion) {
     group.finish();
 }
 
-fn fan_out(c: &mut Criterion) {
-    let mut bench = CoreBench::new();
-    let (session, _) = bench.register();
-    let member_ids = (0..GROUP_OTHERS).map(|_| bench.register().1.as_u64()).collect();
-    let client_msg_id = Bytes::from_static(&[9; 16]);
-    let create = Request::CreateGroup(v1::CreateGroupRequest { client_msg_id, title: "all".into(), member_ids });
-    bench.frame(session, v1::ClientFrame { request_id: 1, body: Some(create) }.encode_to_vec().into());
-    let created = bench.turn().into_iter().find_map(|(_, output)| match output {
-        Output::Reply(_, frame) => match v1::ServerFrame::decode_length_delimited(frame).unwrap().body {
-            Some(Body::CreateGroup(created)) => ConversationId::from_slice(&created.conversation_id).ok(),
-            _ => None,
-        },
-        _ => None,
-    });
-    let conversation = created.expect("the group was created");
-    let mut number = 0;
-    let mut group = c.benchmark_group("conversation_send");
-    group.throughput(Throughput::Elements(GROUP_OTHERS));
-    group.bench_function(format!("core_group_of_{GROUP_OTHERS}"), |b| {
-        b.iter_batched(
-            || {
-                number += 1;
-                Bytes::from(send_frame(conversation, number).encode_to_vec())
-            },
-            |frame| {
-                bench.frame(session, frame);
-                assert_eq!(bench.turn().len() as u64, GROUP_OTHERS + 1);
-            },
-            BatchSize::SmallInput,
-        );
-    });
-    group.finish();
+fn core_one_pair(c: &mut Criterion) {
+    core_with_pairs(c, "core_one_pair_in_turns_of", 1);
 }
 
-criterion_group!(benches, rules, core, fan_out);
+fn core_many_pairs(c: &mut Criterion) {
+    core_with_pairs(c, &format!("core_{PAIRS}_pairs_in_turns_of"), PAIRS);
+}
+
+criterion_group!(benches, rules, core_one_pair, core_many_pairs);
 criterion_main!(benches);

@@ -1,25 +1,43 @@
-//! What the benchmarks share: frames as clients write them, a store that is durable at once, and a core on top of it.
+//! What the benchmarks share: frames as clients write them, stores to put a core on, and a core that is driven by hand.
 //!
-//! `cargo bench -p godwit-bench` measures; `cargo test -p godwit-bench --benches` runs everything once.
+//! `cargo bench` measures; `cargo test -p godwit-bench --benches` runs everything once.
 
 // A benchmark that cannot be set up has nothing to measure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod core_bench;
 mod instant_store;
+mod scratch_store;
 
 pub use core_bench::CoreBench;
 pub use instant_store::InstantStore;
+pub use scratch_store::{ScratchStore, keep_pending};
 
 use bytes::Bytes;
 use godwit::chat::{LogEntry, MessageBody, NewMessage};
-use godwit_proto::{ClientMsgId, ConversationId, UserId, v1};
+use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId, v1};
+use prost::Message;
+use std::ops::RangeInclusive;
 
 /// The body of a typical message.
 pub const BODY_BYTES: usize = 128;
 
+/// The largest body that [`body`] makes.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
 /// When everything happens: 2023-11-14, in milliseconds since the epoch.
 pub const NOW_MS: u64 = 1_700_000_000_000;
+
+/// Whether everything is to run once, to see that it works, as `cargo test` asks. Only `cargo bench` says `--bench`.
+pub fn runs_once() -> bool {
+    let said = |option| std::env::args().any(|argument| argument == option);
+    said("--test") || !said("--bench")
+}
+
+/// How much to set up for a measurement with `count` of something: little when it runs once, in a debug build perhaps.
+pub fn scaled(count: u64) -> u64 {
+    if runs_once() { count.min(50) } else { count }
+}
 
 /// A user.
 pub fn user(raw: u64) -> UserId {
@@ -33,12 +51,23 @@ pub fn msg(number: u64) -> ClientMsgId {
     ClientMsgId(id)
 }
 
+/// What somebody says, without memory of its own.
+pub fn body(bytes: usize) -> Bytes {
+    static TEXT: [u8; BODY_BYTES_MAX] = [b'x'; BODY_BYTES_MAX];
+    Bytes::from_static(&TEXT[..bytes])
+}
+
 /// What a client writes when its user says something for the first time.
 pub fn send_frame(conversation: ConversationId, number: u64) -> v1::ClientFrame {
+    sized_send_frame(conversation, number, BODY_BYTES)
+}
+
+/// The same with a body of another size.
+pub fn sized_send_frame(conversation: ConversationId, number: u64, body_bytes: usize) -> v1::ClientFrame {
     let request = v1::SendRequest {
         conversation_id: conversation.to_bytes(),
         client_msg_id: msg(number).to_bytes(),
-        body: Bytes::from_static(&[b'x'; BODY_BYTES]),
+        body: body(body_bytes),
         content_type: String::new(),
         first_attempt: true,
         after_client_msg_id: Bytes::new(),
@@ -46,16 +75,25 @@ pub fn send_frame(conversation: ConversationId, number: u64) -> v1::ClientFrame 
     v1::ClientFrame { request_id: number, body: Some(v1::client_frame::Body::Send(request)) }
 }
 
-/// The same, as the rules of chat get it.
+/// A request without a length prefix, as the codec hands it to a core.
+pub fn request(request_id: u64, body: v1::client_frame::Body) -> Bytes {
+    v1::ClientFrame { request_id, body: Some(body) }.encode_to_vec().into()
+}
+
+/// A message as the rules of chat get it.
 pub fn new_message(number: u64) -> NewMessage {
-    let body = Bytes::from_static(&[b'x'; BODY_BYTES]);
-    let content = MessageBody { body, content_type: String::new() };
+    let content = MessageBody { body: body(BODY_BYTES), content_type: String::new() };
     NewMessage { client_msg_id: msg(number), content, first_attempt: true, after: None }
 }
 
 /// An entry with a typical message.
 pub fn entry(seq: u64) -> v1::Entry {
-    let message = v1::Message { body: Bytes::from_static(&[b'x'; BODY_BYTES]), content_type: String::new() };
+    sized_entry(seq, BODY_BYTES)
+}
+
+/// The same with a body of another size.
+pub fn sized_entry(seq: u64, body_bytes: usize) -> v1::Entry {
+    let message = v1::Message { body: body(body_bytes), content_type: String::new() };
     v1::Entry {
         seq,
         ordinal: seq,
@@ -64,6 +102,13 @@ pub fn entry(seq: u64) -> v1::Entry {
         client_msg_id: msg(seq).to_bytes(),
         content: Some(v1::entry::Content::Message(message)),
     }
+}
+
+/// A change of a log that appends entries with typical messages.
+pub fn append(conversation: ConversationId, seqs: RangeInclusive<u64>) -> godwit::store::Commit {
+    let after = Seq(seqs.start() - 1);
+    let entries = seqs.map(|seq| LogEntry::new(&entry(seq))).collect();
+    godwit::store::Commit { conversation, after, entries, members: Vec::new(), details: None }
 }
 
 /// The push of one entry.

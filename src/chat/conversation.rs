@@ -236,7 +236,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         member.read = Position { seq, ordinal: self.ordinal_of(seq)? };
         self.members.insert(member.user, member);
         let reply = Reply::Read { position: member.read, unread: member.unread(self.durable.ordinal) };
-        self.change(input, None, vec![MemberChange::Put(member)], None, reply, effects);
+        self.change(input, None, vec![MemberChange::Update(member)], None, reply, effects);
         Ok(())
     }
 
@@ -356,7 +356,9 @@ impl<R: Clone + PartialEq> Conversation<R> {
             }
         }
         let read = match (&entry, members.first()) {
-            (None, Some(MemberChange::Put(member))) => Some((member.user, member.position())),
+            (None, Some(MemberChange::Put(member) | MemberChange::Update(member))) => {
+                Some((member.user, member.position()))
+            }
             _ => None,
         };
         let replies = vec![(input.reply_to.clone(), reply)];

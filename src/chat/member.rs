@@ -67,8 +67,20 @@ impl Member {
 pub enum MemberChange {
     /// Inserts or overwrites the whole row.
     Put(Member),
+    /// Overwrites the row of somebody who is a member already: what every message does to its sender.
+    Update(Member),
     /// Takes the member out.
     Remove(UserId),
+}
+
+impl MemberChange {
+    /// Whose row it is.
+    pub fn user(&self) -> UserId {
+        match self {
+            Self::Put(member) | Self::Update(member) => member.user,
+            Self::Remove(user) => *user,
+        }
+    }
 }
 
 /// What a group is called. A direct conversation has an empty title.

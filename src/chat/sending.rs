@@ -32,7 +32,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let entry = self.next_entry(now_ms, input.user, message.client_msg_id, content);
         member.own = Position { seq: entry.seq, ordinal: entry.ordinal };
         self.members.insert(member.user, member);
-        self.append(input, entry, vec![MemberChange::Put(member)], None, effects);
+        self.append(input, entry, vec![MemberChange::Update(member)], None, effects);
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! The newest entries of a conversation, by the id that their senders gave them.
 
 use super::{Accepted, LogEntry, Position};
+use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{ClientMsgId, Seq, UserId};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Remembers the newest entries, so that a repeated send is recognised without asking the store: a fixed number of them,
 /// and beyond that those that are not durable, which the store could not find yet.

@@ -14,15 +14,13 @@ use crate::{
     store::AckedPosition,
 };
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt};
 use futures_util::FutureExt;
 use godwit_proto::{
     ConversationId, DeviceId, Seq, UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    net::SocketAddr,
-};
+use std::{collections::VecDeque, net::SocketAddr};
 
 /// Acked positions that are gathered before they are written behind.
 const ACKED_BATCH_MAX: usize = 4_096;

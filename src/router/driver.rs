@@ -4,9 +4,9 @@ use super::{
     Completion, Core, CoreId, CorePort, Effects, Event, Mail, Mailboxes, Outbound, Outbox, Output, SessionId, Task,
     meters::TurnMeters,
 };
+use foldhash::{HashMap, HashMapExt};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use std::{
-    collections::{HashMap, HashSet},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -29,8 +29,8 @@ pub struct Driver {
     outboxes: HashMap<SessionId, Rc<Outbox>>,
     tasks: FuturesUnordered<Task>,
     effects: Effects,
-    /// Sessions whose outboxes this turn touched.
-    touched: HashSet<SessionId>,
+    /// Outboxes that this turn put something into, each once.
+    filled: Vec<Rc<Outbox>>,
     /// Mail of this turn by its core.
     outgoing: Vec<Vec<Mail>>,
     meters: TurnMeters,
@@ -57,7 +57,7 @@ impl Driver {
             outboxes: HashMap::new(),
             tasks: FuturesUnordered::new(),
             effects: Effects::default(),
-            touched: HashSet::new(),
+            filled: Vec::new(),
             outgoing: (0..cores).map(|_| Vec::new()).collect(),
             meters: TurnMeters::new(id.0),
         }
@@ -160,32 +160,24 @@ impl Driver {
         for (session, output) in self.effects.output.drain(..) {
             // A session that closed meanwhile needs nothing any more.
             let Some(outbox) = self.outboxes.get(&session) else { continue };
-            let taken = match output {
-                Output::Reply(channel, frame) => outbox.put(Outbound::Reply(channel, frame)),
-                Output::Push(lane, frame) => {
-                    let taken = outbox.put(Outbound::Push(lane, frame));
-                    delivered += u64::from(taken);
-                    taken
-                }
-                Output::Authenticated => {
-                    outbox.set_authenticated();
-                    true
-                }
-                Output::Close(code, reason) => {
-                    outbox.close(code, reason);
-                    true
-                }
-            };
-            if !taken {
-                self.core.on_push_refused(session);
+            let was_empty = outbox.is_empty();
+            match output {
+                // Replies are always taken.
+                Output::Reply(channel, frame) => drop(outbox.put(Outbound::Reply(channel, frame))),
+                Output::Push(lane, frame) => match outbox.put(Outbound::Push(lane, frame)) {
+                    true => delivered += 1,
+                    false => self.core.on_push_refused(session),
+                },
+                Output::Authenticated => outbox.set_authenticated(),
+                Output::Close(code, reason) => outbox.close(code, reason),
             }
-            self.touched.insert(session);
+            if was_empty && !outbox.is_empty() {
+                self.filled.push(outbox.clone());
+            }
         }
         self.meters.delivered.increment(delivered);
-        for session in self.touched.drain() {
-            if let Some(outbox) = self.outboxes.get(&session) {
-                outbox.flush();
-            }
+        for outbox in self.filled.drain(..) {
+            outbox.flush();
         }
     }
 }

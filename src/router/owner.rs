@@ -12,14 +12,12 @@ use crate::{
     chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply, recipients_of},
     store::{Commit, CommitOutcome, LoadedConversation, StoreError},
 };
+use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{
     ClientMsgId, ConversationId, UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 /// How long a client waits before it asks a busy conversation again.
 const BUSY_RETRY_MS: u32 = 100;

@@ -236,9 +236,14 @@ impl Outbox {
         true
     }
 
+    /// Core: nothing waits for the transport.
+    pub fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
     /// Core: ends a turn; wakes the transport if anything waits.
     pub fn flush(&self) {
-        if !self.queue.borrow().is_empty() {
+        if !self.is_empty() {
             self.changed.notify_one();
         }
     }

@@ -1,8 +1,9 @@
 //! The sessions of the users that a core owns.
 
 use super::{CoreId, Effects, Limits, Mail, Push, SessionId, SessionRef};
+use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{DeviceId, UserId, v1::ErrorCode};
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 /// Who is online, and where. A user without a session takes no memory.
 pub struct Presence {

@@ -1,8 +1,9 @@
 //! One connection as its core sees it: what it has shown about itself, and what it may ask.
 
 use super::Identity;
+use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{ConversationId, DeviceId, Seq, UserId};
-use std::{collections::HashMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 /// What a core keeps of a connection.
 pub struct Session {

@@ -4,7 +4,10 @@ use super::{open_session::OpenSession, outgoing::Outgoing};
 use crate::router::Channel;
 use bytes::Bytes;
 use godwit_proto::codec::{FrameDecoder, FrameError};
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{WireType, decode_varint},
+};
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream};
 use std::{
     pin::pin,
@@ -62,7 +65,7 @@ impl ClientStream {
 
     /// Queues a reply, or an unasked frame.
     pub(super) fn push(&mut self, frame: Bytes) {
-        if Reply::decode_length_delimited(&*frame).is_ok_and(|reply| reply.request_id != 0) {
+        if answers_request(&frame) {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
         self.out.push(frame);
@@ -111,8 +114,7 @@ impl ClientStream {
             }
             match self.decoder.next_frame() {
                 Ok(Some(frame)) => {
-                    // A frame that does not decode is for the core to answer, which closes the connection.
-                    if Request::decode(frame.clone()).is_ok_and(|request| request.wants_reply()) {
+                    if wants_reply(&frame) {
                         self.unanswered += 1;
                     }
                     session.frame(self.channel, frame);
@@ -138,6 +140,42 @@ impl ClientStream {
     }
 }
 
+/// Whether the core will answer a `ClientFrame`. One that does not decode is the core's to deal with, which closes the
+/// connection.
+fn wants_reply(frame: &Bytes) -> bool {
+    match single_field(frame) {
+        Some((request_id, field)) => request_id != 0 && field != ACK_FIELD,
+        None => Request::decode(frame.clone()).is_ok_and(|request| request.wants_reply()),
+    }
+}
+
+/// The request id and the number of the one other field of a frame that is encoded as every protobuf library does it:
+/// these two in this order and nothing else. Decoding a frame a second time would cost as much as the rest of reading it.
+fn single_field(frame: &[u8]) -> Option<(u64, u64)> {
+    let mut rest = frame;
+    let mut request_id = 0;
+    if rest.first() == Some(&REQUEST_ID_KEY) {
+        rest = &rest[1..];
+        request_id = decode_varint(&mut rest).ok()?;
+    }
+    let key = decode_varint(&mut rest).ok()?;
+    let length = decode_varint(&mut rest).ok()?;
+    let is_message = key & 0x7 == WireType::LengthDelimited as u64;
+    (is_message && rest.len() as u64 == length).then_some((request_id, key >> 3))
+}
+
+/// Whether a `ServerFrame`, with its length prefix, answers a request: the core encodes a request id first, and 0 not at
+/// all.
+fn answers_request(frame: &[u8]) -> bool {
+    let mut rest = frame;
+    decode_varint(&mut rest).is_ok() && rest.first() == Some(&REQUEST_ID_KEY)
+}
+
+/// Of field 1, a varint, in both kinds of frame.
+const REQUEST_ID_KEY: u8 = 1 << 3;
+/// In a `ClientFrame`.
+const ACK_FIELD: u64 = 10;
+
 /// What of a `ClientFrame` says whether it wants a reply. The rest is skipped.
 #[derive(Clone, PartialEq, Message)]
 struct Request {
@@ -154,13 +192,6 @@ impl Request {
     }
 }
 
-/// What of a `ServerFrame` says whether it is a reply. The rest is skipped.
-#[derive(Clone, PartialEq, Message)]
-struct Reply {
-    #[prost(uint64, tag = "1")]
-    request_id: u64,
-}
-
 /// Below live traffic, which has quinn's default of 0.
 const BULK_PRIORITY: i32 = -1;
 
@@ -170,19 +201,41 @@ const CHUNKS_PER_READ: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-    use godwit_proto::v1::{AckRequest, ClientFrame, HeartbeatRequest, client_frame::Body};
+    use godwit_proto::{
+        codec,
+        v1::{
+            AckRequest, ClientFrame, HeartbeatRequest, HeartbeatResponse, ServerFrame, client_frame::Body, server_frame,
+        },
+    };
 
-    fn wants_reply(request_id: u64, body: Body) -> bool {
-        let frame = ClientFrame { request_id, body: Some(body) }.encode_to_vec();
-        Request::decode(Bytes::from(frame)).unwrap().wants_reply()
+    fn frame(request_id: u64, body: Body) -> Bytes {
+        ClientFrame { request_id, body: Some(body) }.encode_to_vec().into()
     }
 
     #[test]
     fn a_numbered_request_wants_a_reply_unless_it_is_an_ack() {
-        assert!(wants_reply(7, Body::Heartbeat(HeartbeatRequest::default())));
-        assert!(!wants_reply(0, Body::Heartbeat(HeartbeatRequest::default())));
-        assert!(!wants_reply(7, Body::Ack(AckRequest::default())));
+        assert!(wants_reply(&frame(7, Body::Heartbeat(HeartbeatRequest::default()))));
+        assert!(!wants_reply(&frame(0, Body::Heartbeat(HeartbeatRequest::default()))));
+        assert!(!wants_reply(&frame(7, Body::Ack(AckRequest::default()))));
+    }
+
+    #[test]
+    fn a_frame_in_an_unusual_order_is_read_as_the_core_reads_it() {
+        let numbered = ClientFrame { request_id: 7, body: None }.encode_to_vec();
+        let heartbeat = frame(0, Body::Heartbeat(HeartbeatRequest { client_time_ms: 300 }));
+        let ack = frame(0, Body::Ack(AckRequest::default()));
+        let wants = |parts: &[&[u8]]| wants_reply(&parts.concat().into());
+        assert!(wants(&[&heartbeat, &numbered]));
+        assert!(!wants(&[&numbered, &heartbeat, &ack]));
+        assert!(!wants(&[&ack, &numbered]));
+        assert!(!wants(&[&numbered, &heartbeat[..2]]), "cut off");
+    }
+
+    #[test]
+    fn a_reply_has_a_request_id_and_a_push_has_none() {
+        let body = || Some(server_frame::Body::Heartbeat(HeartbeatResponse { client_time_ms: 1, server_time_ms: 2 }));
+        assert!(answers_request(&codec::frame(&ServerFrame { request_id: 300, body: body() })));
+        assert!(!answers_request(&codec::frame(&ServerFrame { request_id: 0, body: body() })));
     }
 }

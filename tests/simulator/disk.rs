@@ -60,7 +60,7 @@ impl Disk {
         }
         for change in &commit.members {
             match change {
-                MemberChange::Put(member) => {
+                MemberChange::Put(member) | MemberChange::Update(member) => {
                     let old = stored.members.insert(member.user, *member);
                     if self.bug == Some(Bug::LostRead) {
                         let read = old.map_or(member.read, |old| old.read);

@@ -44,7 +44,9 @@ impl Model {
         conversation.log.extend(commit.entries.iter().cloned());
         for change in &commit.members {
             match change {
-                MemberChange::Put(member) => conversation.members.insert(member.user, *member),
+                MemberChange::Put(member) | MemberChange::Update(member) => {
+                    conversation.members.insert(member.user, *member)
+                }
                 MemberChange::Remove(user) => conversation.members.remove(user),
             };
         }

@@ -18,7 +18,9 @@ fn a_group_begins_with_its_creator_as_owner_and_a_row_for_everybody() {
         .members
         .iter()
         .map(|change| match change {
-            MemberChange::Put(member) => (member.user.as_u64(), member.role, member.joined.seq),
+            MemberChange::Put(member) | MemberChange::Update(member) => {
+                (member.user.as_u64(), member.role, member.joined.seq)
+            }
             MemberChange::Remove(user) => panic!("{user:?} was removed"),
         })
         .collect();

@@ -1,7 +1,7 @@
 //! The newest seq of the conversations that the commit thread saw last.
 
+use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{ConversationId, Seq};
-use std::collections::HashMap;
 
 /// A bounded cache in two generations: when the young one is full, it becomes the old one, and what nobody asked for
 /// since is forgotten with the old one. No list to maintain on every hit.

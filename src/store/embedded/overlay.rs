@@ -5,9 +5,10 @@ use crate::{
     chat::{LogEntry, Member, MemberChange},
     store::{Commit, ConversationDetails, Direction, PageLimit},
 };
+use foldhash::HashMap;
 use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId};
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, btree_map, hash_map},
+    collections::{BTreeMap, VecDeque, btree_map, hash_map},
     ops::Bound,
     sync::Arc,
     time::Instant,
@@ -27,7 +28,6 @@ pub(super) struct Overlay {
 #[derive(Default)]
 pub(super) struct Pending {
     entries: VecDeque<LogEntry>,
-    sends: HashMap<(UserId, ClientMsgId), Seq>,
     /// `None` for a member who was taken out.
     members: BTreeMap<UserId, Numbered<Option<Member>>>,
     details: Option<Numbered<ConversationDetails>>,
@@ -57,20 +57,22 @@ impl Overlay {
     fn apply(&mut self, number: u64, commit: &Commit) {
         let pending = self.conversations.entry(commit.conversation).or_default();
         for entry in &commit.entries {
-            pending.sends.insert((entry.sender, entry.client_msg_id), entry.seq);
             pending.entries.push_back(entry.clone());
         }
         if let Some(details) = &commit.details {
             pending.details = Some(Numbered { number, value: details.clone() });
         }
         for change in &commit.members {
-            let (user, member) = match change {
-                MemberChange::Put(member) => (member.user, Some(*member)),
-                MemberChange::Remove(user) => (*user, None),
+            let user = change.user();
+            let (member, membership) = match change {
+                MemberChange::Put(member) => (Some(*member), Some(true)),
+                MemberChange::Update(member) => (Some(*member), None),
+                MemberChange::Remove(_) => (None, Some(false)),
             };
             pending.members.insert(user, Numbered { number, value: member });
-            let membership = Numbered { number, value: member.is_some() };
-            self.memberships.entry(user).or_default().insert(commit.conversation, membership);
+            if let Some(value) = membership {
+                self.memberships.entry(user).or_default().insert(commit.conversation, Numbered { number, value });
+            }
         }
     }
 
@@ -117,21 +119,15 @@ impl Overlay {
     fn unapply(&mut self, number: u64, commit: &Commit) {
         let hash_map::Entry::Occupied(mut slot) = self.conversations.entry(commit.conversation) else { return };
         let pending = slot.get_mut();
-        for entry in &commit.entries {
-            pending.entries.pop_front();
-            // The same id may have been used again by a caller that does not dedupe; the newer seq stays.
-            if pending.sends.get(&(entry.sender, entry.client_msg_id)) == Some(&entry.seq) {
-                pending.sends.remove(&(entry.sender, entry.client_msg_id));
-            }
-        }
+        pending.entries.drain(..commit.entries.len());
         pending.details.take_if(|details| details.number <= number);
         for change in &commit.members {
-            let user = match change {
-                MemberChange::Put(member) => member.user,
-                MemberChange::Remove(user) => *user,
-            };
+            let user = change.user();
             if pending.members.get(&user).is_some_and(|member| member.number <= number) {
                 pending.members.remove(&user);
+            }
+            if let MemberChange::Update(_) = change {
+                continue;
             }
             if let hash_map::Entry::Occupied(mut of_user) = self.memberships.entry(user) {
                 if let btree_map::Entry::Occupied(membership) = of_user.get_mut().entry(commit.conversation)
@@ -191,13 +187,9 @@ impl Pending {
         self.entries.front().map(|entry| entry.seq)
     }
 
-    pub(super) fn entry(&self, seq: Seq) -> Option<&LogEntry> {
-        let index = seq.0.checked_sub(self.first()?.0)?;
-        self.entries.get(usize::try_from(index).ok()?)
-    }
-
+    /// Looks through all of them: an index would cost every message more than these seldom questions do.
     pub(super) fn find_send(&self, sender: UserId, id: ClientMsgId) -> Option<&LogEntry> {
-        self.entry(*self.sends.get(&(sender, id))?)
+        self.entries.iter().rev().find(|entry| entry.client_msg_id == id && entry.sender == sender)
     }
 
     pub(super) fn details(&self) -> Option<&ConversationDetails> {

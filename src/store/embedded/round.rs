@@ -8,7 +8,7 @@ use super::{
     rows::{ConversationRow, EntriesRow, MemberRow},
 };
 use crate::{
-    chat::{LogEntry, Member, MemberChange},
+    chat::{LogEntry, MemberChange},
     store::ConversationDetails,
 };
 use fjall::OwnedWriteBatch;
@@ -33,8 +33,8 @@ pub(super) struct Round {
 #[derive(Default)]
 struct Changes {
     entries: Vec<LogEntry>,
-    /// The last word on each member; `None` for one who was taken out.
-    members: BTreeMap<UserId, Option<Member>>,
+    /// The last word on each member.
+    members: BTreeMap<UserId, MemberChange>,
     details: Option<ConversationDetails>,
 }
 
@@ -48,11 +48,8 @@ impl Round {
             if let Some(details) = &commit.details {
                 changes.details = Some(details.clone());
             }
-            for change in &commit.members {
-                match change {
-                    MemberChange::Put(member) => changes.members.insert(member.user, Some(*member)),
-                    MemberChange::Remove(user) => changes.members.insert(*user, None),
-                };
+            for &change in &commit.members {
+                changes.change_member(change);
             }
         }
         Self { conversations, upto: records.last().map_or(0, |record| record.number) }
@@ -94,6 +91,16 @@ impl Round {
 }
 
 impl Changes {
+    fn change_member(&mut self, change: MemberChange) {
+        let user = change.user();
+        let change = match (self.members.get(&user), change) {
+            // Whether there is a row to overwrite is not known before the earlier change is written.
+            (Some(MemberChange::Put(_)), MemberChange::Update(member)) => MemberChange::Put(member),
+            (_, change) => change,
+        };
+        self.members.insert(user, change);
+    }
+
     fn rows(
         &self,
         conversation: ConversationId,
@@ -180,18 +187,21 @@ impl Changes {
                 count += 1;
             }
         }
-        for (&user, member) in &self.members {
+        for (&user, change) in &self.members {
             let key = keys::member(conversation, user);
-            let was_member = keyspaces.members.contains_key(key)?;
-            match member {
-                Some(member) => {
+            let was_member = match change {
+                MemberChange::Update(_) if !replay => true,
+                _ => keyspaces.members.contains_key(key)?,
+            };
+            match change {
+                MemberChange::Put(member) | MemberChange::Update(member) => {
                     batch.insert(&keyspaces.members, key, MemberRow::from(member).encode_to_vec());
                     if !was_member || replay {
                         batch.insert(&keyspaces.memberships, keys::membership(user, conversation), [0_u8; 0]);
                     }
                     count += i64::from(!was_member);
                 }
-                None => {
+                MemberChange::Remove(_) => {
                     batch.remove(&keyspaces.members, key);
                     batch.remove(&keyspaces.memberships, keys::membership(user, conversation));
                     count -= i64::from(was_member);

@@ -52,13 +52,15 @@ pub(super) struct MemberRow {
     own_ordinal: u64,
 }
 
-/// In a record: one of the two is set.
+/// In a record: one of the three is set.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct MemberChangeRow {
     #[prost(message, optional, tag = "1")]
     put: Option<MemberRow>,
     #[prost(fixed64, optional, tag = "2")]
     remove: Option<u64>,
+    #[prost(message, optional, tag = "3")]
+    update: Option<MemberRow>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -139,18 +141,20 @@ impl MemberRow {
 impl From<&MemberChange> for MemberChangeRow {
     fn from(change: &MemberChange) -> Self {
         match change {
-            MemberChange::Put(member) => Self { put: Some(member.into()), remove: None },
-            MemberChange::Remove(user) => Self { put: None, remove: Some(user.as_u64()) },
+            MemberChange::Put(member) => Self { put: Some(member.into()), ..Self::default() },
+            MemberChange::Update(member) => Self { update: Some(member.into()), ..Self::default() },
+            MemberChange::Remove(user) => Self { remove: Some(user.as_u64()), ..Self::default() },
         }
     }
 }
 
 impl MemberChangeRow {
     pub(super) fn change(&self) -> Result<MemberChange, RowError> {
-        match (&self.put, self.remove) {
-            (Some(put), None) => Ok(MemberChange::Put(put.member()?)),
-            (None, Some(user)) => Ok(MemberChange::Remove(user_id(user)?)),
-            _ => Err(RowError::Damaged("a member change that is neither or both".to_owned())),
+        match (&self.put, &self.update, self.remove) {
+            (Some(put), None, None) => Ok(MemberChange::Put(put.member()?)),
+            (None, Some(update), None) => Ok(MemberChange::Update(update.member()?)),
+            (None, None, Some(user)) => Ok(MemberChange::Remove(user_id(user)?)),
+            _ => Err(RowError::Damaged("a member change that is not exactly one".to_owned())),
         }
     }
 }

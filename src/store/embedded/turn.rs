@@ -5,9 +5,9 @@ use crate::{
     chat::LogEntry,
     store::{Commit, CommitOutcome, Direction, PageLimit, StoreError},
 };
+use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{ConversationId, Seq};
 use prost::Message;
-use std::collections::HashMap;
 
 /// The commits of a turn that were admitted so far.
 pub(super) struct Turn<'a> {
