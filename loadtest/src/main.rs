@@ -130,13 +130,12 @@ fn capacity(options: &CapacityOptions) -> anyhow::Result<bool> {
 
 /// Measures the figures. Whether nothing went wrong on the way; a goal that is missed is not wrong.
 fn figures(options: &FiguresOptions) -> anyhow::Result<bool> {
-    let (mut rig, effort, habits) = (options.common.rig()?, options.effort()?, options.habits()?);
-    rig.link = None;
+    let (rig, effort, habits) = (options.rig()?, options.effort()?, options.habits()?);
     let keys = options.keys();
     let measure = async { Ok(figures::measure(&rig, &effort, &keys, &habits).await) };
     let report = block_on(Builder::new_current_thread(), measure)?;
     report.print();
-    if let Some(path) = &options.common.output.json {
+    if let Some(path) = &options.json {
         report.write_json(path)?;
     }
     Ok(report.is_clean())

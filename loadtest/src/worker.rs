@@ -208,10 +208,9 @@ impl Clients {
         Ok(())
     }
 
-    /// What happened in one second of the load, by index, as far as it has happened.
+    /// What happened up to now in one second of the load, by index.
     pub fn second(&self, index: usize) -> Second {
-        let running = self.running.as_ref();
-        running.and_then(|running| running.shared.tally.borrow().seconds().get(index).cloned()).unwrap_or_default()
+        self.running.as_ref().map_or_else(Second::default, |running| running.shared.tally.borrow().sum(index, 1))
     }
 
     /// Ends the load. The connections are spent afterwards.

@@ -1,10 +1,12 @@
 //! `figures` on the command line.
 
-use super::{ClientOptions, Common, mixed::habits};
+use super::{ClientOptions, ServerOptions, mixed::habits, rig};
 use crate::{
     figures::{Effort, Key},
+    rig::Rig,
     scenario::Habits,
 };
+use anyhow::ensure;
 use clap::Args;
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -24,7 +26,12 @@ pub struct FiguresOptions {
     #[arg(long, value_name = "FILE")]
     corpus: Option<PathBuf>,
     #[command(flatten)]
-    pub common: Common,
+    server: ServerOptions,
+    #[command(flatten)]
+    clients: ClientOptions,
+    /// Write the figures, and all runs that they come from, to FILE
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    pub json: Option<PathBuf>,
 }
 
 impl FiguresOptions {
@@ -32,10 +39,17 @@ impl FiguresOptions {
         if self.keys.is_empty() { Key::usual() } else { self.keys.clone() }
     }
 
+    pub fn rig(&self) -> anyhow::Result<Rig> {
+        ensure!(self.server.is_own(), "figures are measured on servers that are started for them, not with --server");
+        let rig = rig(&self.server, &self.clients)?;
+        // It is for one of the figures.
+        Ok(Rig { link: None, ..rig })
+    }
+
     /// How much is done. `--link` is the network of lanes_p99 and of nothing else.
     pub fn effort(&self) -> anyhow::Result<Effort> {
-        let ClientOptions { seed, body_bytes, .. } = self.common.clients;
-        let link = match self.common.clients.link() {
+        let ClientOptions { seed, body_bytes, .. } = self.clients;
+        let link = match self.clients.link() {
             Some(link) => link,
             None => LINK.parse()?,
         };
@@ -44,7 +58,7 @@ impl FiguresOptions {
     }
 
     pub fn habits(&self) -> anyhow::Result<Habits> {
-        habits(self.corpus.clone(), self.common.clients.seed)
+        habits(self.corpus.clone(), self.clients.seed)
     }
 }
 

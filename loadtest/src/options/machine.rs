@@ -38,6 +38,11 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
+    /// Whether servers are started.
+    pub fn is_own(&self) -> bool {
+        self.server.is_none()
+    }
+
     /// How many CPUs are the server's; `None` when nobody is kept anywhere.
     pub fn pinned_cores(&self) -> Option<usize> {
         // Somebody else's server is where it is.

@@ -36,20 +36,24 @@ pub struct Common {
 }
 
 impl Common {
-    /// Shares the CPUs out and keeps this thread, and all that it starts, on those of the clients.
     pub fn rig(&self) -> anyhow::Result<Rig> {
-        let cpus = cpu::available()?;
-        let shares = match self.server.pinned_cores() {
-            Some(cores) => Shares::of(&cpus, cores)?,
-            None => Shares::unpinned(),
-        };
-        if !shares.clients.is_empty() {
-            cpu::pin_this_thread(&shares.clients)?;
-        }
-        let recipe = self.server.recipe(shares.server);
-        let crew = self.clients.crew(shares.clients)?;
-        Ok(Rig { recipe, crew, cpus, link: self.clients.link(), seed: self.clients.seed })
+        rig(&self.server, &self.clients)
     }
+}
+
+/// Shares the CPUs out and keeps this thread, and all that it starts, on those of the clients.
+fn rig(server: &ServerOptions, clients: &ClientOptions) -> anyhow::Result<Rig> {
+    let cpus = cpu::available()?;
+    let shares = match server.pinned_cores() {
+        Some(cores) => Shares::of(&cpus, cores)?,
+        None => Shares::unpinned(),
+    };
+    if !shares.clients.is_empty() {
+        cpu::pin_this_thread(&shares.clients)?;
+    }
+    let recipe = server.recipe(shares.server);
+    let crew = clients.crew(shares.clients)?;
+    Ok(Rig { recipe, crew, cpus, link: clients.link(), seed: clients.seed })
 }
 
 /// Where the result goes.
@@ -59,8 +63,8 @@ pub struct OutputOptions {
     /// Write everything that was measured to FILE
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write a page with plots for a browser to FILE
-    #[arg(long, value_name = "FILE")]
+    /// Write a page with plots over time to FILE, for a browser
+    #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
 }
 

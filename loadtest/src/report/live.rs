@@ -1,9 +1,9 @@
 //! Says how a run goes while it goes.
 
-use super::format;
-use crate::scenario::SecondFigures;
+use super::{format, sides};
+use crate::{scenario::SecondFigures, subject::Kind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{io::IsTerminal, time::Duration};
+use std::io::IsTerminal;
 
 /// The last second on standard error: on a terminal in the place of the one before, in two lines since one would be wider
 /// than most terminals; elsewhere in one line now and then.
@@ -14,12 +14,11 @@ pub struct Live {
     steady_s: usize,
     /// `None` off a terminal.
     bar: Option<ProgressBar>,
-    cooling_down: bool,
 }
 
 impl Live {
     /// Of a run that is not measured for so many seconds and then measured for so many.
-    pub fn new(title: String, warm_up_s: usize, steady_s: usize) -> Self {
+    pub fn new(scenario: &str, server: Kind, warm_up_s: usize, steady_s: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{prefix}\n{wide_msg}") {
@@ -27,7 +26,8 @@ impl Live {
             }
             bar
         });
-        Self { title, warm_up_s, steady_s, bar, cooling_down: false }
+        let title = format!("{scenario}, {}", sides::name(server));
+        Self { title, warm_up_s, steady_s, bar }
     }
 
     /// Whether the end of this second, the first being 1, is shown. Others need not be asked about.
@@ -41,11 +41,8 @@ impl Live {
     }
 
     /// Nothing is sent any more; what is in flight may still arrive.
-    pub fn cool_down(&mut self, in_flight: u64) {
-        if self.bar.is_some() || !self.cooling_down {
-            self.cooling_down = true;
-            self.say(format!("{}: cool-down", self.title), format!("in flight {}", format::count(in_flight)));
-        }
+    pub fn cool_down(&self, in_flight: u64) {
+        self.say(format!("{}: cool-down", self.title), format!("in flight {}", format::count(in_flight)));
     }
 
     fn say(&self, state: String, flow: String) {
@@ -54,6 +51,7 @@ impl Live {
                 bar.set_prefix(state);
                 bar.set_message(flow);
             }
+            None if flow.is_empty() => eprintln!("{state}"),
             None => eprintln!("{state} · {flow}"),
         }
     }
@@ -71,7 +69,11 @@ impl Live {
     }
 }
 
+/// Empty when nothing is sent, as in some scenarios.
 fn flow(figures: &SecondFigures) -> String {
+    if figures.offered + figures.acked + figures.delivered == 0 {
+        return String::new();
+    }
     format!(
         "offered {}, acked {}, delivered {} /s · p50 {}, p99 {} ms",
         format::count(figures.offered),
@@ -90,19 +92,16 @@ impl Drop for Live {
     }
 }
 
-/// How long clients may take to say how they are. A run is not held up by those that are too busy to.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-
 const LINE_EVERY_S: usize = 5;
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{report::made_up, subject::Kind};
+    use crate::report::made_up;
 
     fn live() -> Live {
-        Live { title: "pairs, Godwit".into(), warm_up_s: 2, steady_s: 10, bar: None, cooling_down: false }
+        Live { title: "pairs, Godwit".into(), warm_up_s: 2, steady_s: 10, bar: None }
     }
 
     #[test]
@@ -111,6 +110,7 @@ mod tests {
         let state = live().state(2, &run.seconds[1], 1_600);
         assert_eq!(state, "pairs, Godwit: 2/12 s, warm-up · in flight 1,600 · server CPU 93 %, 91 MiB");
         assert!(live().state(3, &run.seconds[2], 0).contains("3/12 s, steady"));
+        assert_eq!(flow(&run.seconds[0]), "");
         let flow = flow(&run.seconds[1]);
         assert_eq!(flow, "offered 31,784, acked 31,784, delivered 31,784 /s · p50 2.06, p99 8.24 ms");
     }

@@ -2,7 +2,7 @@
 
 mod charts;
 pub mod format;
-pub mod live;
+mod live;
 mod machine;
 #[cfg(test)]
 mod made_up;
@@ -12,6 +12,7 @@ mod plot;
 mod sides;
 mod table;
 
+pub use live::Live;
 pub use machine::Machine;
 pub use sides::{median, name as server_name};
 
@@ -85,7 +86,9 @@ impl RunReport {
     /// Prints the table, and what to make of it, to standard output.
     pub fn print(&self) {
         println!("{}", table::of(self).to_terminal());
-        println!("{}", self.settings());
+        if !self.settings().is_empty() {
+            println!("{}", self.settings());
+        }
         println!("on {}", self.machine);
         for warning in self.warnings() {
             println!("warning: {warning}");

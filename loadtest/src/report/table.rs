@@ -69,14 +69,17 @@ struct Columns<'a> {
 
 impl Columns<'_> {
     fn whole_run(&self) -> Vec<Row> {
-        vec![
-            self.count("connections", |run| u64::from(run.connections)),
-            self.count("messages offered", |run| run.totals.offered),
-            self.count("accepted", |run| run.totals.accepted),
-            self.count("acknowledged", |run| run.totals.acked),
-            self.count("delivered", |run| run.totals.delivered),
-            self.count("deliveries expected", |run| run.totals.deliveries_expected),
-        ]
+        let mut rows = vec![self.count("connections", |run| u64::from(run.connections))];
+        if self.sides.iter().any(|side| side.sum(|run| run.totals.offered) > 0) {
+            rows.extend([
+                self.count("messages offered", |run| run.totals.offered),
+                self.count("accepted", |run| run.totals.accepted),
+                self.count("acknowledged", |run| run.totals.acked),
+                self.count("delivered", |run| run.totals.delivered),
+                self.count("deliveries expected", |run| run.totals.deliveries_expected),
+            ]);
+        }
+        rows
     }
 
     fn faults(&self) -> Vec<Row> {
@@ -169,7 +172,11 @@ const MIB: f64 = 1024.0 * 1024.0;
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
     use super::*;
-    use crate::{report::made_up, scenario::Quantiles, subject::Kind};
+    use crate::{
+        report::made_up,
+        scenario::{Quantiles, Totals},
+        subject::Kind,
+    };
 
     fn cells(table: &Table, group: &str, row: &str) -> Vec<String> {
         let group = table.groups.iter().find(|other| other.title == group).unwrap();
@@ -202,8 +209,10 @@ mod tests {
     fn what_a_scenario_does_not_measure_has_no_row() {
         let mut idle = made_up::run(Kind::Godwit, 0.0, 1.0);
         (idle.ack, idle.delivery) = (Quantiles::default(), Quantiles::default());
+        idle.totals = Totals::default();
         let table = of(&made_up::report(vec![idle]));
         let titles: Vec<_> = table.groups.iter().map(|group| group.title).collect();
         assert_eq!(titles, ["Whole run", "What went wrong, all runs together", "Cost in the steady window"]);
+        assert_eq!(table.groups[0].rows.len(), 1, "connections");
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     peer::{Pace, Part, Report, Room, RoomKey, Verdict, compare},
-    report::{live::Live, server_name},
+    report::Live,
     subject::{Kind, Subject},
     worker::Harvest,
 };
@@ -56,8 +56,8 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &ChatLoad
     let origin = Instant::now();
     let Timing { warm_up_s, steady_s, patience } = load.timing;
     let send_until = Duration::from_secs((warm_up_s + steady_s) as u64);
+    let live = Live::new(load.name, subject.kind, warm_up_s, steady_s);
     let progress = crew.load(origin, send_until, load.body_bytes, load.parts(&rooms)).await?;
-    let mut live = Live::new(format!("{}, {}", load.name, server_name(subject.kind)), warm_up_s, steady_s);
     let samples = Samples::take(subject, origin, warm_up_s + steady_s, async |second, samples| {
         if live.wants(second)
             && let Some(happened) = crew.second(second - 1).await
@@ -66,7 +66,8 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &ChatLoad
         }
     });
     let samples = samples.await?;
-    settle(&progress, patience, || live.cool_down(progress.in_flight())).await;
+    live.cool_down(progress.in_flight());
+    settle(&progress, patience).await;
     drop(live);
     let harvest = crew.finish().await?;
     subject.check_alive()?;

@@ -3,7 +3,6 @@
 use super::Layout;
 use crate::{
     peer::{Part, Progress, RoomKey, Second},
-    report::live,
     subject::{Kind, Subject},
     wire::Refused,
     worker::{Clients, Entry, Harvest, Identity, Load, Setup, Worker},
@@ -138,10 +137,11 @@ impl Crew {
         Ok(progress)
     }
 
-    /// What happened in one second of the load, by index, as far as the clients find the time to say so.
+    /// What happened up to now in one second of the load, by index. `None` when threads are too busy to say so at once:
+    /// nobody who measures can wait for them.
     pub async fn second(&self, index: usize) -> Option<Second> {
         let asked = self.each(async move |clients: &mut Clients| Ok(clients.second(index)));
-        let parts = tokio::time::timeout(live::ANSWER_TIMEOUT, asked).await.ok()?.ok()?;
+        let parts = tokio::time::timeout(SECOND_TIMEOUT, asked).await.ok()?.ok()?;
         parts.into_iter().reduce(|mut sum, part| {
             sum.add(&part);
             sum
@@ -250,10 +250,9 @@ impl Crew {
 
 /// Waits until every message has its answer and arrived at everybody, or nothing has moved for as long as `patience`: what
 /// is missing then counts as lost.
-pub async fn settle(progress: &Progress, patience: Duration, mut waiting: impl FnMut()) {
+pub async fn settle(progress: &Progress, patience: Duration) {
     let (mut seen, mut since) = (progress.position(), Instant::now());
     while !progress.is_settled() && since.elapsed() <= patience {
-        waiting();
         tokio::time::sleep(SETTLE_POLL).await;
         let now = progress.position();
         if now != seen {
@@ -287,4 +286,5 @@ fn explain_closed_registration(error: anyhow::Error) -> anyhow::Error {
 const CONNECTING_AT_ONCE: usize = 64;
 const MEMBERS_PER_REQUEST: usize = 400;
 const PEERS_PER_SOCKET: usize = 64;
+const SECOND_TIMEOUT: Duration = Duration::from_millis(500);
 const SETTLE_POLL: Duration = Duration::from_millis(10);

@@ -51,7 +51,7 @@ pub async fn say(
     let parts = of_each.iter().enumerate().map(part).collect();
     let progress = crew.load(began, Duration::MAX, body_bytes, parts).await?;
     wait_until_sent(subject, &progress, messages).await?;
-    settle(&progress, PATIENCE, || {}).await;
+    settle(&progress, PATIENCE).await;
     let filled_s = began.elapsed().as_secs_f64();
 
     let harvest = crew.finish().await?;

@@ -6,7 +6,11 @@ use super::{
     outcome::ratio,
     samples::Samples,
 };
-use crate::subject::{Kind, Subject};
+use crate::{
+    peer::Second,
+    report::Live,
+    subject::{Kind, Subject},
+};
 use std::time::Instant;
 
 /// A load.
@@ -42,7 +46,15 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &IdleLoad
         crew.arrive(subject, &groups).await?;
     }
 
-    let samples = Samples::take(subject, Instant::now(), load.settle_s + load.steady_s, async |_, _| {}).await?;
+    let seconds = load.settle_s + load.steady_s;
+    let live = Live::new("idle", subject.kind, load.settle_s, load.steady_s);
+    let samples = Samples::take(subject, Instant::now(), seconds, async |second, samples| {
+        if live.wants(second) {
+            live.show(second, &samples.second(second, &Second::default()), 0);
+        }
+    });
+    let samples = samples.await?;
+    drop(live);
     let (from, to) = (samples.server[load.settle_s], samples.server[load.settle_s + load.steady_s]);
     let (connections, steady_s) = (f64::from(load.connections), load.steady_s as f64);
     let mut outcome = Outcome::new("idle", subject.kind, load.connections);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     peer::{Progress, RoomKey, Tally},
-    report::{live::Live, server_name},
+    report::Live,
     subject::{Kind, Subject},
     worker::{Clients, Entry},
 };
@@ -84,7 +84,7 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &MixedLoa
         let (load, plan, progress) = (load.clone(), plan.clone(), progress.clone());
         worker.run(async move |clients: &mut Clients| live(clients, share, &load, plan, progress, origin).await)
     });
-    let mut shown = Shown::new(format!("mixed, {}", server_name(subject.kind)), load.duration_s);
+    let mut shown = Shown { live: Live::new("mixed", subject.kind, 0, load.duration_s), before: (0, 0, 0) };
     let samples = Samples::take(subject, origin, load.duration_s, async |second, samples| {
         shown.show(second, samples, &progress);
     });
@@ -224,10 +224,6 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(title: String, seconds: usize) -> Self {
-        Self { live: Live::new(title, 0, seconds), before: (0, 0, 0) }
-    }
-
     fn show(&mut self, second: usize, samples: &Samples, progress: &Progress) {
         let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let now = (of(&progress.sent), of(&progress.answered), of(&progress.delivered));
