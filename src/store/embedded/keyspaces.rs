@@ -33,14 +33,16 @@ pub(super) struct Keyspaces {
 impl Keyspaces {
     pub(super) fn open(path: &Path, options: &EmbeddedOptions) -> fjall::Result<Self> {
         // With a single worker a long merge would keep a full memtable from being flushed, and commits waiting for it.
-        let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
+        // With two or more, one does not merge but passes requests for merges on, again and again while all others are
+        // merging; a flush makes as many requests as there are workers. Two workers burned a fifth of all CPU that way.
+        const WORKERS: usize = 4;
         let db = Database::builder(path)
             .cache_size(options.cache_bytes)
             // On open, the engine compresses again what it finds compressed, to compare checksums: another version of the
             // compressor would make every journal look damaged.
             .journal_compression(CompressionType::None)
             .max_journaling_size(options.journal_bytes_max.max(64 * 1024 * 1024))
-            .worker_threads(workers)
+            .worker_threads(WORKERS)
             .open()?;
         let hot = |name| db.keyspace(name, || memtable(HOT_MEMTABLE_BYTES));
         let cold = |name| db.keyspace(name, || memtable(COLD_MEMTABLE_BYTES));
