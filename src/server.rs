@@ -166,10 +166,10 @@ impl Server {
 
 fn run_core(parts: CoreParts) {
     let guard = AbortOnPanic(parts.id);
-    if parts.pin {
-        if let Err(error) = pin_to_nth_cpu(parts.id.0.into()) {
-            tracing::warn!(core = parts.id.0, %error, "the core's thread is not pinned");
-        }
+    if parts.pin
+        && let Err(error) = pin_to_nth_cpu(parts.id.0.into())
+    {
+        tracing::warn!(core = parts.id.0, %error, "the core's thread is not pinned");
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

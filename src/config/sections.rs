@@ -1,7 +1,7 @@
 //! The sections of the configuration: every key, what it does, what it costs, its default and its range.
 
 use super::section::section;
-use godwit_proto::codec::FRAME_BYTES_MAX;
+use godwit_proto::{LANES, codec::FRAME_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -61,6 +61,9 @@ section! {
         /// Bulk streams (history, sync) that one client has open at once. Each costs a slot of memory per connection,
         /// used or not.
         bulk_streams_max: u32 = 4, in 1..=64;
+        /// Lanes that pushes to one client are spread over, by conversation. A lost packet holds up its lane alone; every
+        /// lane in use costs a stream.
+        lanes_max: u32 = LANES, in 1..=LANES;
         /// Requests of one client's session stream that wait for their answer. Past it, the server stops reading from it.
         requests_in_flight_max: usize = 1024, in 1..=65_536;
         /// The same for each bulk stream, where an answer may be as long as a frame.

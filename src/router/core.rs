@@ -259,7 +259,7 @@ impl Core {
     }
 
     fn push(&mut self, push: &Push, sessions: &[SessionId], effects: &mut Effects) {
-        let lane = frames::lane_of(push.conversation);
+        let lane = frames::lane_of(push.conversation, self.limits.lanes_max);
         for &id in sessions {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             if !session.resync && matches!(session.stage, Stage::Online(_)) {

@@ -65,19 +65,10 @@ impl Driver {
 
     /// Turns until `stop` is true; then ends every session, and returns once no session and no change is left.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let pause_us: u64 = std::env::var("GW_PAUSE_US").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
-        let busy: usize = std::env::var("GW_BUSY").ok().and_then(|v| v.parse().ok()).unwrap_or(32);
-        let mut not_before: Option<Instant> = None;
         let mut stopping = false;
         let (mut events, mut mail) = (Vec::new(), Vec::new());
         loop {
             self.wait(&mut stop, stopping).await;
-            if let Some(at) = not_before.take()
-                && pause_us > 0
-                && Instant::now() < at
-            {
-                tokio::time::sleep_until(at.into()).await;
-            }
             let started = Instant::now();
             let now_ms = wall_ms();
             self.core.set_congested(self.mailboxes.any_congested());
@@ -103,9 +94,6 @@ impl Driver {
             self.core.end_turn(now_ms, &mut self.effects);
             self.carry_out();
 
-            if count >= busy {
-                not_before = Some(started + Duration::from_micros(pause_us));
-            }
             if count > 0 {
                 self.meters.turn_seconds.record(started.elapsed().as_secs_f64());
                 self.meters.turn_events.record(count as f64);

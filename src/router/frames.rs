@@ -4,7 +4,7 @@ use super::{Mail, Push, ReplyTo, meters::count_refusal};
 use crate::chat::{LogEntry, Position, Refusal};
 use bytes::{BufMut, Bytes, BytesMut};
 use godwit_proto::{
-    ConversationId, LANES, Seq, Vshard,
+    ConversationId, Seq, Vshard,
     codec::{self, field_len, put_field_head},
     v1,
     v1::server_frame::Body,
@@ -62,10 +62,10 @@ pub fn push_read(conversation: ConversationId, position: Position) -> Push {
     Push { conversation, seq: Seq::ZERO, frame: reply(0, Body::Read(read)) }
 }
 
-/// The lane of a conversation, always the same.
-pub fn lane_of(conversation: ConversationId) -> u32 {
+/// The lane of a conversation, always the same among as many.
+pub fn lane_of(conversation: ConversationId, lanes: u32) -> u32 {
     // The low bits choose the core, so the lane is taken from above them.
-    u32::from(Vshard::of_conversation(conversation).index() >> 8) % LANES
+    u32::from(Vshard::of_conversation(conversation).index() >> 8) % lanes
 }
 
 #[cfg(test)]

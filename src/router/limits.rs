@@ -40,6 +40,8 @@ pub struct Limits {
     pub idle_timeout_ms: u32,
     /// Bulk streams of one connection, told to clients.
     pub bulk_streams_max: u32,
+    /// Lanes of one connection, 1..=[`LANES`](godwit_proto::LANES).
+    pub lanes_max: u32,
     /// How long a token lives after it was last used.
     pub token_lifetime_ms: u64,
 }
@@ -84,6 +86,7 @@ impl Default for Limits {
             commits_in_flight_max: 16_384,
             idle_timeout_ms: 30_000,
             bulk_streams_max: 4,
+            lanes_max: godwit_proto::LANES,
             token_lifetime_ms: 90 * 24 * 3_600_000,
         }
     }

@@ -45,6 +45,7 @@ pub fn router(config: &Config, cores: u16) -> router::Limits {
         conversations_active_max: limits.conversations_active_max.div_ceil(usize::from(cores)),
         idle_timeout_ms: limits.idle_timeout_ms,
         bulk_streams_max: limits.bulk_streams_max,
+        lanes_max: limits.lanes_max,
         token_lifetime_ms: u64::from(config.token.lifetime_days) * DAY_MS,
         ..router::Limits::default()
     }
