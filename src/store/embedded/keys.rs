@@ -2,7 +2,7 @@
 
 use super::error::RowError;
 use crate::store::{InvitationId, TokenHash};
-use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+use godwit_proto::{ConversationId, DeviceId, Seq, UserId};
 
 /// The key under which [`super::keyspaces::Keyspaces::meta`] keeps the newest record whose rows are written.
 pub(super) const ROWS_UPTO: &[u8] = b"rows_upto";
@@ -28,16 +28,10 @@ pub(super) fn entry(conversation: ConversationId, first: Seq) -> [u8; 24] {
     join(*conversation.as_bytes(), first.0.to_be_bytes())
 }
 
-/// The seq in an entry row's key.
+/// The first seq of a row of entries, or of hashes of sends, from its key.
 pub(super) fn entry_first(key: &[u8]) -> Result<Seq, RowError> {
     let seq = key.get(16..).and_then(|seq| seq.try_into().ok()).ok_or_else(|| damaged("entry"))?;
     Ok(Seq(u64::from_be_bytes(seq)))
-}
-
-/// `conversation | sender | client_msg_id`
-pub(super) fn send(conversation: ConversationId, sender: UserId, id: ClientMsgId) -> [u8; 40] {
-    let sent: [u8; 24] = join(sender.as_u64().to_be_bytes(), id.0);
-    join(*conversation.as_bytes(), sent)
 }
 
 /// `conversation | user`

@@ -16,7 +16,7 @@ pub(super) struct Keyspaces {
     /// What turns made durable and is not certainly in rows yet.
     pub(super) records: Keyspace,
     pub(super) entries: Keyspace,
-    /// `(conversation, sender, client_msg_id)` to seq, forever.
+    /// What finds an entry by the id that its sender gave it, forever; see [`super::sends`].
     pub(super) sends: Keyspace,
     pub(super) conversations: Keyspace,
     pub(super) members: Keyspace,

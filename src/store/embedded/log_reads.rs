@@ -6,6 +6,7 @@ use super::{
     keyspaces::Rows,
     overlay::{Overlay, Page},
     rows::{ConversationRow, EntriesRow, MemberRow},
+    sends,
     shared::Shared,
 };
 use crate::{
@@ -64,15 +65,18 @@ impl Shared {
         if pending.is_some() {
             return Ok(pending);
         }
-        let key = keys::send(conversation, sender, id);
-        let Some(seq) = rows.find(&rows.keyspaces.sends, &key)? else { return Ok(None) };
-        let seq = Seq(keys::number(&seq)?);
-        let one = PageLimit { entries: 1, bytes: 0 };
-        let page = rows.page(conversation, seq, Direction::Forward, one, None)?;
-        match page.into_iter().next() {
-            Some(entry) if entry.seq == seq => Ok(Some(entry)),
-            _ => Err(RowError::Damaged(format!("{conversation:?} has no entry {seq:?}"))),
+        let wanted = sends::hash(sender, id);
+        let all = keys::entry(conversation, Seq::ZERO)..=keys::entry(conversation, Seq(u64::MAX));
+        for row in rows.range(&rows.keyspaces.sends, all).rev() {
+            let (key, hashes) = row.into_inner()?;
+            for seq in sends::candidates(keys::entry_first(&key)?, &hashes, wanted) {
+                let entry = rows.entry(conversation, seq)?;
+                if entry.sender == sender && entry.client_msg_id == id {
+                    return Ok(Some(entry));
+                }
+            }
         }
+        Ok(None)
     }
 
     pub(super) fn summarise(
@@ -179,6 +183,15 @@ impl Rows<'_> {
         match self.find(&self.keyspaces.conversations, conversation.as_bytes())? {
             Some(value) => Ok(Some(ConversationRow::decode(&*value)?)),
             None => Ok(None),
+        }
+    }
+
+    fn entry(&self, conversation: ConversationId, seq: Seq) -> Result<LogEntry, RowError> {
+        let one = PageLimit { entries: 1, bytes: 0 };
+        let page = self.page(conversation, seq, Direction::Forward, one, None)?;
+        match page.into_iter().next() {
+            Some(entry) if entry.seq == seq => Ok(entry),
+            _ => Err(RowError::Damaged(format!("{conversation:?} has no entry {seq:?}"))),
         }
     }
 

@@ -29,6 +29,7 @@ mod record;
 mod recovery;
 mod round;
 mod rows;
+mod sends;
 mod shared;
 mod store_impl;
 mod sync;

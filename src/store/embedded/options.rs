@@ -76,7 +76,7 @@ impl EmbeddedOptions {
             turn_commits_max: 2 * KIB,
             turn_bytes_max: 4 * MIB,
             behind_bytes_max: 64 * MIB,
-            behind_rows_max: 64 * KIB,
+            behind_rows_max: 32 * KIB,
             behind_batch_rows_max: KIB,
             behind_delay: Duration::from_millis(250),
             heads_max: 128 * KIB,

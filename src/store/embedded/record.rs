@@ -47,7 +47,7 @@ impl Record {
 
     /// About how many rows it will become.
     pub(super) fn rows(&self) -> usize {
-        self.commits.iter().map(|commit| 1 + 2 * commit.entries.len() + 2 * commit.members.len()).sum()
+        self.commits.iter().map(|commit| 1 + commit.entries.len() + commit.members.len()).sum()
     }
 
     pub(super) fn entries(&self) -> usize {

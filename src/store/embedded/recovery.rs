@@ -9,7 +9,7 @@ use super::{
 use std::path::Path;
 
 /// What this version writes and reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Where the records stand.
 pub(super) struct Recovered {

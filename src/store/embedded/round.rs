@@ -6,6 +6,7 @@ use super::{
     keyspaces::Keyspaces,
     record::Record,
     rows::{ConversationRow, EntriesRow, MemberRow},
+    sends,
 };
 use crate::{
     chat::{LogEntry, MemberChange},
@@ -15,7 +16,6 @@ use fjall::OwnedWriteBatch;
 use godwit_proto::{ConversationId, Seq, UserId};
 use prost::Message;
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
     sync::Arc,
@@ -144,15 +144,15 @@ impl Changes<'_> {
             rest = later;
         }
         row.head = last.seq.0;
-        // Sorted like the rest: inserting in key order is what makes a large batch cheap. A key must not be in a batch
-        // twice, for both would be equally new; of an id that was used twice, the later seq stays.
-        let send = |entry: &&LogEntry| (keys::send(conversation, entry.sender, entry.client_msg_id), entry.seq);
-        let mut sends: Vec<_> = self.entries.iter().map(send).collect();
-        sends.sort_unstable_by_key(|(key, seq)| (*key, Reverse(*seq)));
-        sends.dedup_by_key(|(key, _)| *key);
-        for (key, seq) in sends {
-            batch.insert(&keyspaces.sends, key, seq.0.to_be_bytes());
-        }
+        // In a replay, what the last row of hashes holds is not taken for granted. A row of its own overlaps it at most.
+        let last = Seq(row.sends_row_first);
+        let open =
+            if replay || last == Seq::ZERO { None } else { keyspaces.sends.get(keys::entry(conversation, last))? };
+        let open = open.as_deref().map(|hashes| (last, hashes));
+        let written_last = sends::rows(open, &self.entries, |first, hashes| {
+            batch.insert(&keyspaces.sends, keys::entry(conversation, first), hashes);
+        });
+        row.sends_row_first = written_last.map_or(row.sends_row_first, |first| first.0);
         if replay {
             // The same entries may have been packed otherwise before the crash. Everything from `first` on is in the
             // records that are being replayed, so a row that starts there and is not written again is a stale copy.

@@ -33,6 +33,9 @@ pub(super) struct ConversationRow {
     pub(super) member_count: u32,
     #[prost(string, tag = "4")]
     pub(super) title: String,
+    /// The key of the row of hashes of sends that was written last.
+    #[prost(uint64, tag = "5")]
+    pub(super) sends_row_first: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
