@@ -13,8 +13,8 @@ use std::{
 /// Bounds of one conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConversationLimits {
-    /// Entries whose ids are remembered, beside those that are not durable yet. More costs about 100 bytes each for every
-    /// active conversation; fewer makes repeated sends ask the store.
+    /// Entries whose ids are remembered, beside those that are not durable yet. More costs about 40 bytes each for every
+    /// active conversation, and a comparison with every message; fewer makes repeated sends ask the store.
     pub dedupe_entries: usize,
     /// Members of a group.
     pub group_members_max: usize,

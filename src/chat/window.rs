@@ -1,18 +1,18 @@
 //! The newest entries of a conversation, by the id that their senders gave them.
 
 use super::{Accepted, LogEntry, Position};
-use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{ClientMsgId, Seq, UserId};
 use std::collections::VecDeque;
 
 /// Remembers the newest entries, so that a repeated send is recognised without asking the store: a fixed number of them,
 /// and beyond that those that are not durable, which the store could not find yet.
 ///
-/// The entries are dense: the n-th of the queue has the n-th seq.
+/// The entries are dense: the n-th of each queue has the n-th seq. There is no index: looking through the ids, which lie side
+/// by side, costs less than keeping one, which every message would change twice at places that no cache has.
 #[derive(Debug)]
 pub(super) struct DedupeWindow {
+    ids: VecDeque<ClientMsgId>,
     entries: VecDeque<Seen>,
-    by_id: HashMap<(UserId, ClientMsgId), Seq>,
     first: Seq,
     entries_max: usize,
 }
@@ -20,7 +20,6 @@ pub(super) struct DedupeWindow {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     sender: UserId,
-    client_msg_id: ClientMsgId,
     ordinal: u64,
     sent_ms: u64,
 }
@@ -30,7 +29,7 @@ impl DedupeWindow {
     pub fn new(tail: &[LogEntry], last: Seq, entries_max: usize) -> Self {
         assert!(entries_max > 0, "a window of nothing recognises nothing");
         let first = tail.first().map_or(last.next(), |entry| entry.seq);
-        let mut window = Self { entries: VecDeque::new(), by_id: HashMap::new(), first, entries_max };
+        let mut window = Self { ids: VecDeque::new(), entries: VecDeque::new(), first, entries_max };
         for entry in tail {
             window.push(entry);
         }
@@ -41,31 +40,25 @@ impl DedupeWindow {
     /// Adds the next entry.
     pub fn push(&mut self, entry: &LogEntry) {
         assert_eq!(entry.seq, self.next(), "entries are dense");
-        let key = (entry.sender, entry.client_msg_id);
-        self.by_id.insert(key, entry.seq);
-        self.entries.push_back(Seen {
-            sender: entry.sender,
-            client_msg_id: entry.client_msg_id,
-            ordinal: entry.ordinal,
-            sent_ms: entry.sent_ms,
-        });
+        self.ids.push_back(entry.client_msg_id);
+        self.entries.push_back(Seen { sender: entry.sender, ordinal: entry.ordinal, sent_ms: entry.sent_ms });
     }
 
     /// Forgets the oldest entries when there are too many, as far as they are durable.
     pub fn forget(&mut self, durable: Seq) {
-        while self.entries.len() > self.entries_max
-            && self.first <= durable
-            && let Some(oldest) = self.entries.pop_front()
-        {
-            self.by_id.remove(&(oldest.sender, oldest.client_msg_id));
+        while self.entries.len() > self.entries_max && self.first <= durable {
+            self.ids.pop_front();
+            self.entries.pop_front();
             self.first = self.first.next();
         }
     }
 
     /// What was accepted under this id, if it is among the newest.
     pub fn find(&self, sender: UserId, client_msg_id: ClientMsgId) -> Option<Accepted> {
-        let seq = *self.by_id.get(&(sender, client_msg_id))?;
-        let seen = self.seen(seq)?;
+        // Newest first: a client most often asks about what it sent last.
+        let same = |(index, id): &(usize, &ClientMsgId)| **id == client_msg_id && self.entries[*index].sender == sender;
+        let (index, _) = self.ids.iter().enumerate().rev().find(same)?;
+        let (seq, seen) = (Seq(self.first.as_u64() + index as u64), self.entries[index]);
         Some(Accepted { position: Position { seq, ordinal: seen.ordinal }, sent_ms: seen.sent_ms })
     }
 

@@ -104,9 +104,10 @@ section! {
         /// Conversations held in memory, all cores together. Those idle longest make room; one that is needed again is
         /// loaded from the store.
         conversations_active_max: usize = 100_000, in 16..=100_000_000;
-        /// Sends remembered for each active conversation, to answer a repeated one at once, at about 100 bytes each. A send
-        /// that is repeated later still has its one seq: the store remembers all.
-        dedupe_entries_max: usize = 128, in 1..=65_536;
+        /// Sends remembered for each active conversation, to answer a repeated one at once, at about 40 bytes each; every
+        /// message is compared with all of them. A send that is repeated later still has its one seq: the store remembers
+        /// all.
+        dedupe_entries_max: usize = 128, in 1..=1024;
     }
 }
 

@@ -151,19 +151,19 @@ impl Core {
             Request::Ack(ack) => self.on_ack(now_ms, to, online, &ack)?,
             Request::Send(request) => {
                 let (conversation, action) = parse::send(request, &limits)?;
-                self.route(to, user, conversation, ReplyKind::Send, action, effects);
+                self.route(now_ms, to, user, conversation, ReplyKind::Send, action, effects);
             }
             Request::MarkRead(request) => {
                 let (conversation, action) = parse::mark_read(&request)?;
-                self.route(to, user, conversation, ReplyKind::MarkRead, action, effects);
+                self.route(now_ms, to, user, conversation, ReplyKind::MarkRead, action, effects);
             }
             Request::Leave(request) => {
                 let (conversation, action) = parse::leave(&request, user)?;
-                self.route(to, user, conversation, ReplyKind::ChangeMembers, action, effects);
+                self.route(now_ms, to, user, conversation, ReplyKind::ChangeMembers, action, effects);
             }
             Request::RemoveMember(request) => {
                 let (conversation, action) = parse::remove_member(&request)?;
-                self.route(to, user, conversation, ReplyKind::ChangeMembers, action, effects);
+                self.route(now_ms, to, user, conversation, ReplyKind::ChangeMembers, action, effects);
             }
             Request::AddMembers(request) => {
                 let (conversation, action) = parse::add_members(&request, &limits)?;
@@ -240,6 +240,7 @@ impl Core {
     /// load the conversations of others.
     fn route(
         &mut self,
+        now_ms: u64,
         to: ReplyAddress,
         user: UserId,
         conversation: ConversationId,
@@ -253,9 +254,13 @@ impl Core {
             let message = "you are no member of this conversation, or there is none";
             return self.refuse(to, ErrorCode::NotAMember, message, effects);
         }
-        let reply_to = self.reply_to(to, kind);
-        let mail = Mail::Request(conversation, Input { reply_to, user, action });
-        self.mail(self.placement.of_conversation(conversation), mail, effects);
+        let input = Input { reply_to: self.reply_to(to, kind), user, action };
+        let owner = self.placement.of_conversation(conversation);
+        if owner == self.id {
+            self.owner.on_request(now_ms, conversation, input, effects);
+        } else {
+            effects.mail.push((owner, Mail::Request(conversation, input)));
+        }
     }
 
     /// As [`route`](Self::route), after everybody who is named was found to exist.
