@@ -151,19 +151,19 @@ impl Core {
             Request::Ack(ack) => self.on_ack(now_ms, to, online, &ack)?,
             Request::Send(request) => {
                 let (conversation, action) = parse::send(request, &limits)?;
-                self.route(now_ms, to, user, conversation, ReplyKind::Send, action, effects);
+                self.route(now_ms, self.reply_to(to, ReplyKind::Send), user, conversation, action, effects)?;
             }
             Request::MarkRead(request) => {
                 let (conversation, action) = parse::mark_read(&request)?;
-                self.route(now_ms, to, user, conversation, ReplyKind::MarkRead, action, effects);
+                self.route(now_ms, self.reply_to(to, ReplyKind::MarkRead), user, conversation, action, effects)?;
             }
             Request::Leave(request) => {
                 let (conversation, action) = parse::leave(&request, user)?;
-                self.route(now_ms, to, user, conversation, ReplyKind::ChangeMembers, action, effects);
+                self.route(now_ms, self.reply_to(to, ReplyKind::ChangeMembers), user, conversation, action, effects)?;
             }
             Request::RemoveMember(request) => {
                 let (conversation, action) = parse::remove_member(&request)?;
-                self.route(now_ms, to, user, conversation, ReplyKind::ChangeMembers, action, effects);
+                self.route(now_ms, self.reply_to(to, ReplyKind::ChangeMembers), user, conversation, action, effects)?;
             }
             Request::AddMembers(request) => {
                 let (conversation, action) = parse::add_members(&request, &limits)?;
@@ -241,26 +241,26 @@ impl Core {
     fn route(
         &mut self,
         now_ms: u64,
-        to: ReplyAddress,
+        reply_to: ReplyTo,
         user: UserId,
         conversation: ConversationId,
-        kind: ReplyKind,
         action: Action,
         effects: &mut Effects,
-    ) {
+    ) -> Result<(), Refusal> {
         if let ConversationKind::Direct(low, high) = conversation.kind()
             && ![low, high].contains(&user)
         {
             let message = "you are no member of this conversation, or there is none";
-            return self.refuse(to, ErrorCode::NotAMember, message, effects);
+            return Err(Refusal::new(ErrorCode::NotAMember, message));
         }
-        let input = Input { reply_to: self.reply_to(to, kind), user, action };
+        let input = Input { reply_to, user, action };
         let owner = self.placement.of_conversation(conversation);
         if owner == self.id {
             self.owner.on_request(now_ms, conversation, input, effects);
         } else {
             effects.mail.push((owner, Mail::Request(conversation, input)));
         }
+        Ok(())
     }
 
     /// As [`route`](Self::route), after everybody who is named was found to exist.
