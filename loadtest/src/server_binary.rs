@@ -13,7 +13,8 @@ use std::{
 pub fn find(chosen: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(path) = chosen {
         ensure!(path.is_file(), "there is no server at {}", path.display());
-        return Ok(path);
+        // It is started in a directory of its own.
+        return path.canonicalize().with_context(|| format!("finding {}", path.display()));
     }
     let own = env::current_exe().context("the path of this program")?;
     let directory = own.parent().context("this program lies in no directory")?;
