@@ -295,4 +295,30 @@ mod tests {
         assert_eq!(rows.concat(), (1..=300).collect::<Vec<_>>());
         assert_eq!(rows.len(), 300_usize.div_ceil(ROW_ENTRIES_MAX));
     }
+
+    /// One commit of record `number` that changes a member and nothing else.
+    fn member_record(number: u64, change: MemberChange) -> Arc<Record> {
+        let commit =
+            Commit { conversation: group(), after: Seq::ZERO, entries: vec![], members: vec![change], details: None };
+        Arc::new(Record::encode(number, vec![commit]).0)
+    }
+
+    #[test]
+    fn who_joins_and_writes_in_one_round_is_a_member_with_the_newest_positions() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyspaces = Keyspaces::open(dir.path(), &EmbeddedOptions::new(dir.path())).unwrap();
+        let user = UserId::new(7).unwrap();
+        let joined = Member::new(user, Role::Member, Position::START);
+        let wrote = Member { own: Position { seq: Seq(1), ordinal: 1 }, ..joined };
+        let records = [member_record(1, MemberChange::Put(joined)), member_record(2, MemberChange::Update(wrote))];
+        Round::new(&records).write(&keyspaces, NONE, false, 1, OwnedWriteBatch::commit).unwrap();
+        assert!(keyspaces.memberships.contains_key(keys::membership(user, group())).unwrap());
+        assert_eq!(conversation(&keyspaces).member_count, 1);
+        let row = keyspaces.members.get(keys::member(group(), user)).unwrap().unwrap();
+        assert_eq!(MemberRow::read(&row).unwrap(), wrote);
+        // One that is there already is counted once.
+        let again = [member_record(3, MemberChange::Update(Member { read: wrote.own, ..wrote }))];
+        Round::new(&again).write(&keyspaces, NONE, false, 1, OwnedWriteBatch::commit).unwrap();
+        assert_eq!(conversation(&keyspaces).member_count, 1);
+    }
 }
