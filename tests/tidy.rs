@@ -14,9 +14,10 @@ use std::{
 use tidy_rules::{House, Source};
 
 /// What is looked at: everything that people write.
-const ROOTS: [&str; 15] = [
+const ROOTS: [&str; 16] = [
     "src",
     "proto",
+    "quic",
     "client",
     "loadtest",
     "bench",

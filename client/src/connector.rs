@@ -12,7 +12,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use godwit_proto::{
-    LANES, PROTOCOL_VERSION, QUIC_ACK_PACKETS, QUIC_ACK_REORDERING_PACKETS, UserId,
+    LANES, PROTOCOL_VERSION, UserId,
     codec::FRAME_BYTES_MAX,
     v1::{
         AuthenticateResponse, ClientFrame, ErrorCode, HelloRequest, Limits, LoginRequest, RegisterRequest,
@@ -20,7 +20,7 @@ use godwit_proto::{
     },
 };
 use prost::Message;
-use quinn::{AckFrequencyConfig, Connection, Endpoint, IdleTimeout, SendStream, TransportConfig, VarInt};
+use quinn::{Connection, Endpoint, IdleTimeout, SendStream, TransportConfig, VarInt};
 use std::{
     fmt,
     net::SocketAddr,
@@ -301,6 +301,7 @@ impl Connector {
 
     fn transport(&self) -> Result<TransportConfig, Verdict> {
         let mut transport = TransportConfig::default();
+        godwit_quic::configure(&mut transport);
         let window = self.config.limits.stream_window_bytes;
         // Room for every stream: lanes that are not read must not hold up replies.
         let streams = LANES + BULK_STREAMS_MAX as u32 + 1;
@@ -313,10 +314,7 @@ impl Connector {
             .max_idle_timeout(Some(IdleTimeout::try_from(self.config.idle_timeout).map_err(Verdict::invalid_config)?))
             .keep_alive_interval(Some(self.keep_alive()))
             // Frames are small; searching for a larger datagram costs memory and timers on every connection.
-            .mtu_discovery_config(None)
-            .ack_frequency_config(Some(ack_frequency()))
-            // Version 1 has no datagrams.
-            .datagram_receive_buffer_size(None);
+            .mtu_discovery_config(None);
         Ok(transport)
     }
 
@@ -324,15 +322,6 @@ impl Connector {
         let learnt = self.keep_alive_wanted.map(|wanted| wanted.min(KEEP_ALIVE_MAX));
         self.config.keep_alive.or(learnt).unwrap_or(KEEP_ALIVE_FIRST)
     }
-}
-
-/// Acks of their own cost both sides a packet, and a phone its radio.
-fn ack_frequency() -> AckFrequencyConfig {
-    let mut config = AckFrequencyConfig::default();
-    config
-        .ack_eliciting_threshold(VarInt::from_u32(QUIC_ACK_PACKETS))
-        .reordering_threshold(VarInt::from_u32(QUIC_ACK_REORDERING_PACKETS));
-    config
 }
 
 /// Reads up to the answer to a request of the login. The inner error is a refusal.

@@ -11,10 +11,9 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::router::CorePort;
-use godwit_proto::{QUIC_ACK_PACKETS, QUIC_ACK_REORDERING_PACKETS, v1::ErrorCode};
+use godwit_proto::v1::ErrorCode;
 use quinn::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
+    Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use std::{io, net::UdpSocket, pin::pin, rc::Rc, sync::Arc};
 use thiserror::Error;
@@ -163,6 +162,7 @@ fn report(ended: Result<(), JoinError>) {
 
 fn transport_config(options: &TransportOptions) -> TransportConfig {
     let mut config = TransportConfig::default();
+    godwit_quic::configure(&mut config);
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -172,18 +172,8 @@ fn transport_config(options: &TransportOptions) -> TransportConfig {
         .send_window(options.send_window_bytes.into())
         .initial_mtu(options.mtu_bytes)
         .mtu_discovery_config(options.mtu_discovery.then(MtuDiscoveryConfig::default))
-        .ack_frequency_config(Some(ack_frequency()))
         // The client keeps the connection open; two sides doing so is twice the packets.
-        .keep_alive_interval(None)
-        .datagram_receive_buffer_size(None);
-    config
-}
-
-fn ack_frequency() -> AckFrequencyConfig {
-    let mut config = AckFrequencyConfig::default();
-    config
-        .ack_eliciting_threshold(VarInt::from_u32(QUIC_ACK_PACKETS))
-        .reordering_threshold(VarInt::from_u32(QUIC_ACK_REORDERING_PACKETS));
+        .keep_alive_interval(None);
     config
 }
 

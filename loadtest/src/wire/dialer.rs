@@ -2,10 +2,10 @@
 
 use anyhow::Context;
 use godwit_client::Trust;
-use godwit_proto::{LANES, QUIC_ACK_PACKETS, QUIC_ACK_REORDERING_PACKETS, UserId, Vshard};
+use godwit_proto::{LANES, UserId, Vshard};
 use quinn::{
-    AckFrequencyConfig, ClientConfig, Connection, ConnectionId, Endpoint, EndpointConfig, TokioRuntime,
-    TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+    ClientConfig, Connection, ConnectionId, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
 };
 use rustls::client::Resumption;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -80,6 +80,7 @@ fn endpoint(server: SocketAddr) -> anyhow::Result<Endpoint> {
 /// As the SDK has it, apart from the keep-alive: these clients all live on one machine.
 fn transport() -> anyhow::Result<TransportConfig> {
     let mut transport = TransportConfig::default();
+    godwit_quic::configure(&mut transport);
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(LANES))
@@ -87,18 +88,8 @@ fn transport() -> anyhow::Result<TransportConfig> {
         .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES * (LANES + 2)))
         .max_idle_timeout(Some(Duration::from_secs(60).try_into()?))
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .mtu_discovery_config(None)
-        .ack_frequency_config(Some(ack_frequency()))
-        .datagram_receive_buffer_size(None);
+        .mtu_discovery_config(None);
     Ok(transport)
-}
-
-fn ack_frequency() -> AckFrequencyConfig {
-    let mut config = AckFrequencyConfig::default();
-    config
-        .ack_eliciting_threshold(VarInt::from_u32(QUIC_ACK_PACKETS))
-        .reordering_threshold(VarInt::from_u32(QUIC_ACK_REORDERING_PACKETS));
-    config
 }
 
 /// The user's virtual shard in the first two bytes, the rest random: what docs/PROTOCOL.md asks of a client.
