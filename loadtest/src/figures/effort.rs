@@ -83,10 +83,11 @@ impl Effort {
         Scenario::Chat(ChatLoad { name: "hot-group", layout, pace, timing, body_bytes })
     }
 
-    /// Circles of 10 with 8 groups each, so that everybody's conversations lie on all lanes.
+    /// Circles of 20 with 8 groups each, so that everybody's conversations lie on all lanes. Everybody is sent some 570
+    /// messages a second: with fewer, few wait behind a lost one.
     pub fn lanes(&self) -> Scenario {
-        let (layout, body_bytes) = (Layout::groups(64, 10, 8), self.body_bytes);
-        let pace = LoadPace::Open { rate_per_s: 200.0 };
+        let (layout, body_bytes) = (Layout::groups(16, 20, 8), self.body_bytes);
+        let pace = LoadPace::Open { rate_per_s: 1_200.0 };
         Scenario::Chat(ChatLoad { name: "groups", layout, pace, timing: self.timing, body_bytes })
     }
 

@@ -119,7 +119,9 @@ impl<'a> Ratios<'a> {
         rig.crew.sockets = Sockets::OneEach;
         let one_lane = Rig { recipe: with_setting(&rig.recipe, "GODWIT_LIMITS__LANES_MAX", "1"), ..rig.clone() };
         let both = self.in_turn(&rig, &one_lane, &self.effort.lanes()).await?;
+        let p90_ms = [&both.godwit, &both.baseline].map(|runs| median_of(runs, |run| run.delivery.p90_ms));
         let mut row = both.row(Key::LanesP99, "ms", |run| run.delivery.p99_ms);
+        row.note("p90_ratio", ratio(p90_ms[0], p90_ms[1]));
         row.note("late_max_us", row.runs.iter().map(|run| run.figure("link_late_max_us")).fold(0.0, f64::max));
         row.note("overrun", row.runs.iter().map(|run| run.figure("link_overrun")).sum());
         Ok(row)

@@ -313,7 +313,8 @@ impl Peer {
     }
 
     fn send_message(&mut self, due_ns: u64, now_ns: u64) {
-        let index = self.sent as usize % self.rooms.len();
+        // Everybody begins with another one: in step, all would write to the same conversation at a time.
+        let index = (self.number as usize + self.sent as usize) % self.rooms.len();
         let request_id = self.first_request + self.requests.len() as u64;
         let room = &mut self.rooms[index];
         room.sent += 1;
