@@ -58,11 +58,17 @@ pub async fn measure(rig: &Rig, effort: &Effort) -> anyhow::Result<Vec<Absolute>
 
 /// A server that many messages went through and that was restarted since.
 async fn aged(rig: &Rig, effort: &Effort) -> anyhow::Result<Subject> {
-    eprintln!("aging a data directory by {} messages", effort.aged_by);
+    let mut subject = filled(rig, effort).await?;
+    subject.restart().await?;
+    subject.idle().await?;
+    Ok(subject)
+}
+
+/// A server that many messages went through, so that what it keeps in memory of them is at its bounds.
+pub async fn filled(rig: &Rig, effort: &Effort) -> anyhow::Result<Subject> {
+    eprintln!("filling a data directory with {} messages", effort.aged_by);
     let mut subject = Subject::start(Kind::Godwit, &rig.recipe, Vec::new(), effort.body_bytes).await?;
     crate::scenario::fill(&mut subject, &rig.crew, AGED_PEERS, effort.aged_by, effort.body_bytes).await?;
-    subject.idle().await?;
-    subject.restart().await?;
     subject.idle().await?;
     Ok(subject)
 }

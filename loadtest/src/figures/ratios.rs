@@ -1,6 +1,6 @@
 //! The figures that are ratios.
 
-use super::{Effort, Row, disk, key::Key, slim};
+use super::{Effort, Row, absolute::filled, disk, key::Key, slim};
 use crate::{
     capacity,
     report::median,
@@ -62,7 +62,10 @@ impl<'a> Ratios<'a> {
             Key::HistoryGrowth => self.history_growth().await,
             Key::LanesP99 => self.lanes_p99().await,
             Key::SoakGrowth => {
-                let runs = vec![self.rig.run(Kind::Godwit, &effort.soak(self.habits.clone())).await?];
+                // The store's tables in memory and its cache fill with the first few hundred thousand messages, up to their
+                // bounds. That is no growth to look for.
+                let mut subject = filled(self.rig, effort).await?;
+                let runs = vec![self.rig.run_on(&mut subject, &effort.soak(self.habits.clone())).await?];
                 Ok(Row::of(key, median_of(&runs, |run| run.figure(SOAK_GROWTH)), Vec::new(), runs))
             }
             Key::TwoCores => self.two_cores().await,
