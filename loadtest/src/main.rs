@@ -1,8 +1,6 @@
 //! `godwit-loadtest`: puts load on a Godwit server and checks what comes out of it.
 
 mod baseline;
-#[allow(dead_code, reason = "no scenario runs over TCP yet")]
-mod baseline_frame;
 mod capacity;
 mod cpu;
 mod figures;

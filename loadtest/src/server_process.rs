@@ -1,12 +1,15 @@
 //! A server of one's own: started on a temporary directory, killed and started again, and gone when the run is.
 
-use crate::{cpu, wire::FrameSizes};
+use crate::{
+    cpu,
+    wire::{FrameSizes, Transport},
+};
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -15,7 +18,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A `godwit serve`, or the bare relay, that runs. Dropping it kills the process and removes its directory.
+/// A `godwit serve`, or a bare relay, that runs. Dropping it kills the process and removes its directory.
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Option<Child>,
@@ -40,23 +43,33 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A Godwit server on a free port of the loopback interface. `cores` is its own default when `None`.
+    /// A Godwit server. `cores` is its own default when `None`.
     pub fn godwit(binary: PathBuf, cores: Option<usize>, environment: Vec<(String, String)>) -> anyhow::Result<Self> {
         let mut arguments = vec!["serve".to_owned()];
         arguments.extend(cores.into_iter().flat_map(|cores| ["--cores".to_owned(), cores.to_string()]));
-        Ok(Self { binary, arguments, environment, cpus: Vec::new(), address: free_address()? })
+        Ok(Self { binary, arguments, environment, cpus: Vec::new(), address: free_address(LOOPBACK)? })
     }
 
-    /// The bare relay, which is this program itself.
-    pub fn relay(sizes: FrameSizes) -> anyhow::Result<Self> {
+    /// A bare relay, which is this program itself.
+    pub fn relay(over: Transport, sizes: FrameSizes) -> anyhow::Result<Self> {
+        let over = match over {
+            Transport::Quic => "quic",
+            Transport::Tcp => "tcp",
+        };
         let arguments = [
             "relay".to_owned(),
+            format!("--over={over}"),
             format!("--ack-bytes={}", sizes.ack_bytes),
             format!("--push-bytes={}", sizes.push_bytes),
         ];
         let binary = std::env::current_exe().context("the path of this program")?;
         let arguments = arguments.to_vec();
-        Ok(Self { binary, arguments, environment: Vec::new(), cpus: Vec::new(), address: free_address()? })
+        Ok(Self { binary, arguments, environment: Vec::new(), cpus: Vec::new(), address: free_address(LOOPBACK)? })
+    }
+
+    /// Has it listen on a free port of this address rather than of loopback.
+    pub fn on_ip(self, ip: IpAddr) -> anyhow::Result<Self> {
+        Ok(Self { address: free_address(ip)?, ..self })
     }
 
     /// Keeps it on some CPUs.
@@ -303,18 +316,19 @@ fn fingerprint_in(line: &str) -> Option<String> {
         .find(|word| word.len() == 64)
 }
 
-/// A UDP port that is free and stays so: below the ports that the system hands out by itself, or a client's socket might
+/// A port that is free, for UDP and TCP, and stays so: below the ports that the system hands out by itself, or a client's socket might
 /// take it while the server is down.
-fn free_address() -> anyhow::Result<SocketAddr> {
+fn free_address(ip: IpAddr) -> anyhow::Result<SocketAddr> {
     for _ in 0..PORT_ATTEMPTS {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));
-        if UdpSocket::bind(address).is_ok() {
+        let address = SocketAddr::from((ip, rand::random_range(PORTS)));
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
             return Ok(address);
         }
     }
-    bail!("no free UDP port among {PORTS:?}");
+    bail!("{ip} has no free port among {PORTS:?}");
 }
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const START_POLL: Duration = Duration::from_millis(5);

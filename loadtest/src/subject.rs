@@ -1,15 +1,15 @@
-//! What is measured: a Godwit server, or the bare relay.
+//! What is measured: a Godwit server, or a bare relay.
 
 use crate::{
-    link::{LinkSpec, LinkStats, Relay},
+    link::{LinkSpec, LinkStats, Relay, Tunnel},
     server_binary,
     server_process::{Figures, Launch},
     target::Target,
-    wire::{Dialect, FrameSizes, Login, godwit},
+    wire::{Dialect, FrameSizes, Login, Transport, godwit},
 };
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -20,7 +20,23 @@ use std::{
 pub enum Kind {
     #[default]
     Godwit,
+    /// The bare quinn relay.
     Baseline,
+    /// The same over TLS and TCP.
+    TcpBaseline,
+}
+
+impl Kind {
+    /// In the order in which they are measured and reported.
+    pub const ALL: [Self; 3] = [Self::Godwit, Self::Baseline, Self::TcpBaseline];
+
+    /// What its clients reach it by.
+    pub fn transport(self) -> Transport {
+        match self {
+            Self::Godwit | Self::Baseline => Transport::Quic,
+            Self::TcpBaseline => Transport::Tcp,
+        }
+    }
 }
 
 /// How one comes about.
@@ -33,6 +49,8 @@ pub struct Recipe {
     pub environment: Vec<(String, String)>,
     /// Those that it may use; empty: all.
     pub cpus: Vec<usize>,
+    /// Where one that is started listens; on loopback when `None`.
+    pub listen: Option<IpAddr>,
 }
 
 /// Which Godwit server.
@@ -44,13 +62,19 @@ pub enum Server {
     Running { address: String, fingerprint: String, pid: Option<u32> },
 }
 
+/// What is between it and its clients.
+enum Network {
+    Relay(Relay),
+    Tunnel(Tunnel),
+}
+
 /// A server that runs.
 pub struct Subject {
     pub kind: Kind,
     pub dialect: Dialect,
     target: Target,
     /// Where the clients send to instead, if there is a network to simulate.
-    link: Option<Relay>,
+    network: Option<Network>,
     /// Runs on one server do not meet: each has accounts of its own.
     run: String,
 }
@@ -71,34 +95,47 @@ impl Subject {
                 // What somebody asked for by name comes last and counts.
                 all.extend(environment.into_iter().chain(recipe.environment.iter().cloned()));
                 let launch = Launch::godwit(binary, recipe.cores, all)?;
-                (Target::own(launch.on_cpus(recipe.cpus.clone())).await?, Dialect::Godwit)
+                (Target::own(recipe.place(launch)?).await?, Dialect::Godwit)
             }
             (Kind::Godwit, Server::Running { address, fingerprint, pid }) => {
                 (Target::other(address, fingerprint.clone(), *pid).await?, Dialect::Godwit)
             }
-            (Kind::Baseline, _) => {
+            (Kind::Baseline | Kind::TcpBaseline, _) => {
                 let sizes = godwit::frame_sizes(body_bytes).max(FrameSizes::at_least(body_bytes));
-                let launch = Launch::relay(sizes)?;
-                (Target::own(launch.on_cpus(recipe.cpus.clone())).await?, Dialect::Bare(sizes))
+                let launch = Launch::relay(kind.transport(), sizes)?;
+                (Target::own(recipe.place(launch)?).await?, Dialect::Bare(sizes))
             }
         };
-        Ok(Self { kind, dialect, target, link: None, run: random_name() })
+        Ok(Self { kind, dialect, target, network: None, run: random_name() })
     }
 
-    /// Puts it behind a network.
+    /// Puts it behind a network that carries UDP.
     pub fn behind(self, spec: LinkSpec, seed: u64) -> anyhow::Result<Self> {
-        let link = Some(Relay::start(self.target.address(), spec, seed)?);
-        Ok(Self { link, ..self })
+        ensure!(self.kind.transport() == Transport::Quic, "TCP goes through a tunnel only");
+        let network = Some(Network::Relay(Relay::start(self.target.address(), spec, seed)?));
+        Ok(Self { network, ..self })
+    }
+
+    /// Has its clients come through a tunnel, at whose end it listens.
+    pub fn through(self, tunnel: Tunnel) -> Self {
+        Self { network: Some(Network::Tunnel(tunnel)), ..self }
     }
 
     /// Where clients send to.
     pub fn address(&self) -> SocketAddr {
-        self.link.as_ref().map_or_else(|| self.target.address(), Relay::address)
+        match &self.network {
+            None => self.target.address(),
+            Some(Network::Relay(relay)) => relay.address(),
+            Some(Network::Tunnel(_)) => Tunnel::address_for(self.target.address()),
+        }
     }
 
     /// What the network did up to now.
     pub fn link_stats(&self) -> Option<LinkStats> {
-        self.link.as_ref().map(Relay::stats)
+        Some(match self.network.as_ref()? {
+            Network::Relay(relay) => relay.stats(),
+            Network::Tunnel(tunnel) => tunnel.stats(),
+        })
     }
 
     pub fn fingerprint(&self) -> &str {
@@ -163,6 +200,17 @@ impl Subject {
     /// Keeps what could tell why something went wrong, and says where it is.
     pub fn keep_evidence(&mut self) {
         self.target.keep_evidence();
+    }
+}
+
+impl Recipe {
+    /// Puts what is started where it belongs.
+    fn place(&self, launch: Launch) -> anyhow::Result<Launch> {
+        let launch = launch.on_cpus(self.cpus.clone());
+        match self.listen {
+            Some(ip) => launch.on_ip(ip),
+            None => Ok(launch),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     cpu,
     peer::{Part, Peer, Progress, Report, Second, Shared, Tally},
-    wire::{Dialect, Dialer, Link, Login},
+    wire::{Dialect, Dialer, Link, Login, Transport},
 };
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -29,6 +29,7 @@ pub struct Setup {
     pub server: SocketAddr,
     pub fingerprint: String,
     pub dialect: Dialect,
+    pub transport: Transport,
     /// Client sockets of this worker.
     pub sockets: usize,
     /// CPUs that its thread may use; empty: all.
@@ -40,7 +41,7 @@ pub struct Setup {
 pub enum Entry {
     /// To Godwit, as this account.
     LogIn(Login),
-    /// To the bare relay, as a member of these groups.
+    /// To a bare relay, as a member of these groups.
     Join(Vec<u32>),
 }
 
@@ -127,7 +128,7 @@ fn run(setup: &Setup, mut inbox: mpsc::Receiver<Job>) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let dialer = Rc::new(Dialer::new(setup.server, &setup.fingerprint, setup.sockets)?);
+        let dialer = Rc::new(Dialer::new(setup.transport, setup.server, &setup.fingerprint, setup.sockets)?);
         let links = HashMap::new();
         let mut clients = Clients { dialer, dialect: setup.dialect, links, running: None, spent: Vec::new() };
         while let Some(job) = inbox.recv().await {
@@ -146,12 +147,12 @@ pub struct Clients {
     pub links: HashMap<u32, Link>,
     running: Option<Running>,
     /// Connections that have been under load. They stay open: closing them is not part of the load.
-    spent: Vec<quinn::Connection>,
+    spent: Vec<Link>,
 }
 
 struct Running {
     shared: Rc<Shared>,
-    peers: Vec<tokio::task::JoinHandle<(Report, quinn::Connection)>>,
+    peers: Vec<tokio::task::JoinHandle<(Report, Link)>>,
 }
 
 impl Clients {
@@ -172,8 +173,7 @@ impl Clients {
 
     /// Closes all connections, and waits until the server knows.
     pub async fn disconnect(&mut self) {
-        self.links.drain().for_each(|(_, link)| link.close());
-        self.spent.drain(..).for_each(|connection| connection.close(0u32.into(), b""));
+        self.links.drain().map(|(_, link)| link).chain(self.spent.drain(..)).for_each(Link::close);
         self.dialer.wait_idle().await;
     }
 
@@ -184,7 +184,7 @@ impl Clients {
 
     /// Connections that the server or the network ended.
     pub fn lost(&self) -> usize {
-        self.links.values().filter(|link| link.connection.close_reason().is_some()).count()
+        self.links.values().filter(|link| link.connection.is_lost()).count()
     }
 
     /// Puts connected peers under load.
@@ -220,8 +220,8 @@ impl Clients {
         running.shared.finished.notify_waiters();
         let mut reports = Vec::new();
         for peer in running.peers {
-            let (report, connection) = peer.await.context("a client panicked")?;
-            self.spent.push(connection);
+            let (report, link) = peer.await.context("a client panicked")?;
+            self.spent.push(link);
             reports.push(report);
         }
         Ok(Harvest { tally: running.shared.tally.take(), reports })
@@ -233,6 +233,6 @@ pub async fn enter(dialer: &Dialer, dialect: Dialect, entry: &Entry, number: u32
     match (entry, dialect) {
         (Entry::LogIn(login), _) => Link::log_in(dialer, login, number).await,
         (Entry::Join(groups), Dialect::Bare(sizes)) => Link::join(dialer, groups, sizes).await,
-        (Entry::Join(_), Dialect::Godwit) => Err(anyhow!("Godwit has no groups of the bare relay")),
+        (Entry::Join(_), Dialect::Godwit) => Err(anyhow!("Godwit has no groups of a bare relay")),
     }
 }

@@ -60,7 +60,7 @@ impl ServerOptions {
             _ => Server::Started(self.server_binary.clone()),
         };
         let cores = self.pinned_cores().or(self.cores.map(NonZeroUsize::get));
-        Recipe { server, cores, environment: self.set.clone(), cpus }
+        Recipe { server, cores, environment: self.set.clone(), cpus, listen: None }
     }
 }
 
@@ -77,9 +77,7 @@ pub struct ClientOptions {
     /// Threads of clients [default: as many as they have CPUs]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Pass everything through a relay that does to each direction what a network does, such as
-    /// `loss=1%,delay=40ms,jitter=5ms,rate=10mbit`. Each client has a link, and a socket, of its own
-    #[arg(long, value_name = "KEY=VALUE,…")]
+    #[arg(long, value_name = "KEY=VALUE,…", help = LinkSpec::HELP)]
     link: Option<LinkSpec>,
     /// Repeats the random decisions of an earlier run, where a scenario makes any
     #[arg(long, value_name = "S", default_value_t = 1)]

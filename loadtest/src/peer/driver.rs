@@ -1,14 +1,13 @@
 //! The loop of one peer: take everything that came, send everything that is due, write once.
 
 use super::{Pace, Room, RoomKey, Tally, tally::record};
-use crate::wire::{BareFrame, Dialect, FrameReader, Link, ReadEnd, Stamp, godwit};
+use crate::wire::{BareFrame, Connection, Dialect, FrameReader, Link, ReadEnd, Stamp, godwit};
 use bytes::{Buf, Bytes, BytesMut};
 use godwit_proto::{
     ClientMsgId, ConversationId,
     v1::{ConversationPosition, ServerFrame, entry::Content, server_frame::Body as Reply},
 };
 use prost::Message;
-use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -22,7 +21,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tokio::{sync::Notify, time::Sleep};
+use tokio::{io::AsyncWrite, sync::Notify, time::Sleep};
 
 /// What one peer does in a run.
 #[derive(Debug, Clone)]
@@ -94,9 +93,7 @@ pub struct Report {
 /// A client under load.
 pub struct Peer {
     number: u32,
-    connection: Connection,
-    send: SendStream,
-    reader: FrameReader,
+    link: Link,
     lanes: Vec<FrameReader>,
     accept: Option<Accept>,
     rooms: Vec<Room>,
@@ -127,7 +124,7 @@ struct News {
     delivered: u64,
 }
 
-type Accept = Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>>>>;
+type Accept = Pin<Box<dyn Future<Output = Result<FrameReader, ReadEnd>>>>;
 
 struct Request {
     room: usize,
@@ -142,9 +139,6 @@ impl Peer {
         Self {
             number,
             accept,
-            connection: link.connection,
-            send: link.send,
-            reader: link.reader,
             lanes: Vec::new(),
             rooms: part.rooms.into_iter().map(|(key, others)| Room::new(key, others)).collect(),
             pace: part.pace,
@@ -152,6 +146,7 @@ impl Peer {
             shared,
             requests: VecDeque::new(),
             first_request: link.next_request,
+            link,
             sent: 0,
             unanswered: 0,
             out: BytesMut::new(),
@@ -163,8 +158,8 @@ impl Peer {
         }
     }
 
-    /// Runs until the run is finished or the connection is lost.
-    pub async fn run(mut self) -> (Report, Connection) {
+    /// Runs until the run is finished or the connection is lost. The connection stays open.
+    pub async fn run(mut self) -> (Report, Link) {
         let shared = self.shared.clone();
         let mut finished = pin!(shared.finished.notified());
         let lost = poll_fn(|cx| {
@@ -177,7 +172,7 @@ impl Peer {
             Poll::Pending
         })
         .await;
-        (Report { number: self.number, rooms: self.rooms, resyncs: self.resyncs, lost }, self.connection)
+        (Report { number: self.number, rooms: self.rooms, resyncs: self.resyncs, lost }, self.link)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), ReadEnd> {
@@ -200,15 +195,15 @@ impl Peer {
     fn accept_lanes(&mut self, cx: &mut Context<'_>) -> Result<(), ReadEnd> {
         while let Some(accepting) = &mut self.accept {
             let Poll::Ready(lane) = accepting.as_mut().poll(cx) else { break };
-            self.lanes.push(FrameReader::new(lane.map_err(quinn::ReadError::ConnectionLost)?));
-            *accepting = accept(&self.connection);
+            self.lanes.push(lane?);
+            *accepting = accept(&self.link.connection);
         }
         Ok(())
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now_ns: u64) -> Result<(), ReadEnd> {
         let mut frames = Vec::new();
-        let session = self.reader.poll_frames(cx, |frame| frames.push(frame));
+        let session = self.link.reader.poll_frames(cx, |frame| frames.push(frame));
         for lane in &mut self.lanes {
             lane.poll_frames(cx, |frame| frames.push(frame))?;
         }
@@ -361,18 +356,16 @@ impl Peer {
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ReadEnd> {
         let mut any = false;
         while !self.out.is_empty() {
-            match Pin::new(&mut self.send).poll_write(cx, &self.out) {
-                Poll::Ready(Ok(written)) => {
+            match Pin::new(&mut self.link.send).poll_write(cx, &self.out)? {
+                Poll::Ready(written) => {
                     self.out.advance(written);
                     any = true;
                 }
-                Poll::Ready(Err(quinn::WriteError::ConnectionLost(error))) => {
-                    return Err(quinn::ReadError::ConnectionLost(error).into());
-                }
-                Poll::Ready(Err(_)) => return Err(ReadEnd::Finished),
                 Poll::Pending => break,
             }
         }
+        // Also when nothing is new: what it took in an earlier turn may not have left.
+        let _ = Pin::new(&mut self.link.send).poll_flush(cx)?;
         if self.out.is_empty() {
             self.out = BytesMut::new();
         }
@@ -417,7 +410,7 @@ impl Peer {
 
 fn accept(connection: &Connection) -> Accept {
     let connection = connection.clone();
-    Box::pin(async move { connection.accept_uni().await })
+    Box::pin(async move { connection.accept_lane().await })
 }
 
 /// Different for every message of a run, and for every run against one server.

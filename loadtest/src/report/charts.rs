@@ -165,6 +165,7 @@ fn class(kind: Kind) -> &'static str {
     match kind {
         Kind::Godwit => "godwit",
         Kind::Baseline => "baseline",
+        Kind::TcpBaseline => "tcp-baseline",
     }
 }
 

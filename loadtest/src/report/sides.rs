@@ -39,6 +39,7 @@ pub fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::Godwit => "Godwit",
         Kind::Baseline => "baseline",
+        Kind::TcpBaseline => "TCP baseline",
     }
 }
 

@@ -72,6 +72,7 @@ impl Crew {
             server: subject.address(),
             fingerprint: subject.fingerprint().to_owned(),
             dialect: subject.dialect,
+            transport: subject.kind.transport(),
             sockets: settings.sockets_per_thread(peers),
             cpus: settings.cpus.clone(),
         };
@@ -83,7 +84,7 @@ impl Crew {
     pub async fn arrive(&mut self, subject: &Subject, groups: &[Vec<usize>]) -> anyhow::Result<()> {
         let entry = |(number, groups): (u32, &Vec<usize>)| match subject.kind {
             Kind::Godwit => Entry::LogIn(subject.account(number)),
-            Kind::Baseline => Entry::Join(groups.iter().map(|&group| group as u32).collect()),
+            Kind::Baseline | Kind::TcpBaseline => Entry::Join(groups.iter().map(|&group| group as u32).collect()),
         };
         let arrived = self.enter((0..).zip(groups).map(entry).collect(), CONNECTING_AT_ONCE).await;
         arrived.map_err(explain_closed_registration)
@@ -112,7 +113,7 @@ impl Crew {
         let mut rooms = Vec::new();
         for (index, members) in (0..).zip(&layout.conversations) {
             rooms.push(match kind {
-                Kind::Baseline => RoomKey::Group(index),
+                Kind::Baseline | Kind::TcpBaseline => RoomKey::Group(index),
                 Kind::Godwit => RoomKey::Conversation(self.conversation(members, layout.direct).await?),
             });
         }

@@ -142,7 +142,7 @@ async fn say((link, conversation): (&mut Link, ConversationId)) -> anyhow::Resul
 
 fn entries(subject: &Subject, identities: &[Identity], load: &StormLoad) -> anyhow::Result<Vec<Entry>> {
     let entry = |(number, identity): (u32, &Identity)| match (subject.kind, load.by) {
-        (Kind::Baseline, _) => Ok(Entry::Join(vec![number])),
+        (Kind::Baseline | Kind::TcpBaseline, _) => Ok(Entry::Join(vec![number])),
         (Kind::Godwit, By::Token) => identity.resume(),
         (Kind::Godwit, By::Password) => {
             let (username, password) = subject.credentials(number);

@@ -24,18 +24,20 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// How a connection avoids congestion, as the kernel calls it.
-pub fn congestion_control(stream: &TcpStream) -> String {
+/// How connections avoid congestion, as the kernel calls it.
+pub fn congestion_control() -> String {
     #[cfg(target_os = "linux")]
-    if let Ok(name) = SockRef::from(stream).tcp_congestion() {
-        return String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+    if let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)) {
+        set_congestion_control(&socket);
+        if let Ok(name) = socket.tcp_congestion() {
+            return String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+        }
     }
-    let _ = stream;
     "unknown".to_owned()
 }
 
 /// The one that quinn uses, so that the comparison is of transports and not of these. Where the system has none, or allows
-/// it only to itself, its own choice stays; the outcome of a run says which it was.
+/// it only to itself, its own choice stays; [`congestion_control`] says which it is.
 fn set_congestion_control(socket: &Socket) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket.set_tcp_congestion(b"cubic") {

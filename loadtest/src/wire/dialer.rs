@@ -1,105 +1,47 @@
-//! Many client sockets, and connections from them.
+//! How clients reach a server.
 
-use anyhow::Context;
+use super::{
+    quic::QuicDialer,
+    streams::{Streams, Transport},
+    tcp::TcpDialer,
+};
 use godwit_client::Trust;
-use godwit_proto::{LANES, UserId, Vshard};
-use quinn::{
-    ClientConfig, Connection, ConnectionId, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt,
-    crypto::rustls::QuicClientConfig,
-};
+use godwit_proto::UserId;
 use rustls::client::Resumption;
-use socket2::{Domain, Protocol, Socket, Type};
-use std::{
-    cell::Cell,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    sync::Arc,
-    time::Duration,
-};
+use std::net::SocketAddr;
 
-/// Opens connections to one server, from several sockets in turn: the kernel spreads a server's load over its sockets by
-/// the address that it comes from, and merges datagrams that come from one.
-pub struct Dialer {
-    server: SocketAddr,
-    crypto: Arc<QuicClientConfig>,
-    transport: Arc<TransportConfig>,
-    endpoints: Vec<Endpoint>,
-    next: Cell<usize>,
+/// Opens connections to one server.
+pub enum Dialer {
+    Quic(QuicDialer),
+    Tcp(TcpDialer),
 }
 
 impl Dialer {
-    /// Binds `sockets` sockets in the current runtime. Each costs some 3 MB of memory.
-    pub fn new(server: SocketAddr, fingerprint: &str, sockets: usize) -> anyhow::Result<Self> {
+    /// To the server with this certificate. QUIC connections share `sockets` sockets; each of TCP has its own.
+    pub fn new(transport: Transport, server: SocketAddr, fingerprint: &str, sockets: usize) -> anyhow::Result<Self> {
         let mut tls = Trust::fingerprint_from_hex(fingerprint)?.tls_config()?;
         // Every handshake is a full one, as after a restart of the server, and costs the same whoever went before.
         tls.resumption = Resumption::disabled();
-        let endpoints = (0..sockets).map(|_| endpoint(server)).collect::<anyhow::Result<_>>()?;
-        Ok(Self {
-            server,
-            crypto: Arc::new(QuicClientConfig::try_from(tls)?),
-            transport: Arc::new(transport()?),
-            endpoints,
-            next: Cell::new(0),
+        Ok(match transport {
+            Transport::Quic => Self::Quic(QuicDialer::new(server, tls, sockets)?),
+            Transport::Tcp => Self::Tcp(TcpDialer::new(server, tls)),
         })
     }
 
-    /// Connects. Where the user is known, the connection starts on the user's own core.
-    pub async fn connect(&self, user: Option<UserId>) -> anyhow::Result<Connection> {
-        let mut config = ClientConfig::new(self.crypto.clone());
-        config.transport_config(self.transport.clone());
-        if let Some(user) = user {
-            config.initial_dst_cid_provider(Arc::new(move || first_connection_id(user)));
+    /// Connects, as this user where that is known.
+    pub async fn dial(&self, user: Option<UserId>) -> anyhow::Result<Streams> {
+        match self {
+            Self::Quic(dialer) => dialer.dial(user).await,
+            Self::Tcp(dialer) => dialer.dial().await,
         }
-        let next = self.next.replace(self.next.get() + 1);
-        let endpoint = &self.endpoints[next % self.endpoints.len()];
-        let connecting = endpoint.connect_with(config, self.server, "localhost")?;
-        connecting.await.with_context(|| format!("connecting to {}", self.server))
     }
 
     /// Waits until the server was told of every connection that closed.
     pub async fn wait_idle(&self) {
-        for endpoint in &self.endpoints {
-            endpoint.wait_idle().await;
+        match self {
+            Self::Quic(dialer) => dialer.wait_idle().await,
+            // The kernel tells it.
+            Self::Tcp(_) => {}
         }
     }
 }
-
-fn endpoint(server: SocketAddr) -> anyhow::Result<Endpoint> {
-    let local: SocketAddr = match server {
-        SocketAddr::V4(v4) if v4.ip().is_loopback() => (Ipv4Addr::LOCALHOST, 0).into(),
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    // The kernel may grant less, which costs lost packets under load and nothing else.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-    socket.bind(&local.into()).context("binding a UDP socket")?;
-    Ok(Endpoint::new(EndpointConfig::default(), None, UdpSocket::from(socket), Arc::new(TokioRuntime))?)
-}
-
-/// As the SDK has it, apart from the keep-alive: these clients all live on one machine.
-fn transport() -> anyhow::Result<TransportConfig> {
-    let mut transport = TransportConfig::default();
-    godwit_quic::configure(&mut transport);
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(LANES))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES * (LANES + 2)))
-        .max_idle_timeout(Some(Duration::from_secs(60).try_into()?))
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .mtu_discovery_config(None);
-    Ok(transport)
-}
-
-/// The user's virtual shard in the first two bytes, the rest random: what docs/PROTOCOL.md asks of a client.
-fn first_connection_id(user: UserId) -> ConnectionId {
-    let mut bytes: [u8; 20] = rand::random();
-    bytes[..2].copy_from_slice(&Vshard::of_user(user).index().to_be_bytes());
-    ConnectionId::new(&bytes)
-}
-
-const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
-/// A third of the server's idle timeout.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! One connection before it carries load: login, and requests one at a time.
 
-use super::{BareFrame, Dialer, FrameReader, FrameSizes};
+use super::{BareFrame, Connection, Dialer, FrameReader, FrameSizes, Sending, streams::Streams};
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use godwit_proto::{
@@ -12,15 +12,15 @@ use godwit_proto::{
     },
 };
 use prost::Message;
-use quinn::{Connection, SendStream, VarInt};
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
 
 /// Which server is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Godwit.
     Godwit,
-    /// The bare relay, which wants frames of these sizes.
+    /// A bare relay, which wants frames of these sizes.
     Bare(FrameSizes),
 }
 
@@ -48,9 +48,9 @@ pub struct Refused {
 /// A connection with its session stream.
 pub struct Link {
     pub connection: Connection,
-    pub send: SendStream,
+    pub send: Sending,
     pub reader: FrameReader,
-    /// Whose it is; `None` with the bare relay.
+    /// Whose it is; `None` with a bare relay.
     pub user: Option<UserId>,
     /// What resumes the session later.
     pub token: Bytes,
@@ -58,14 +58,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to the bare relay and joins groups there.
+    /// Connects to a bare relay and joins groups there.
     pub async fn join(dialer: &Dialer, groups: &[u32], sizes: FrameSizes) -> anyhow::Result<Self> {
         let mut link = Self::open(dialer, None).await?;
         let mut out = BytesMut::new();
         for &group in groups {
             BareFrame::Join { group }.encode(sizes, &mut out);
         }
-        link.send.write_all(&out).await?;
+        link.write(&out).await?;
         // The relay acks a join, so that nobody sends to a group before it is complete.
         for _ in groups {
             link.reader.next().await?;
@@ -118,14 +118,12 @@ impl Link {
     }
 
     /// Closes it.
-    pub fn close(&self) {
-        self.connection.close(VarInt::from_u32(0), b"");
+    pub fn close(self) {
+        self.connection.close();
     }
 
     async fn open(dialer: &Dialer, user: Option<UserId>) -> anyhow::Result<Self> {
-        let connection = dialer.connect(user).await?;
-        let (send, recv) = connection.open_bi().await?;
-        let reader = FrameReader::new(recv);
+        let Streams { connection, send, reader } = dialer.dial(user).await?;
         Ok(Self { connection, send, reader, user: None, token: Bytes::new(), next_request: 1 })
     }
 
@@ -135,7 +133,12 @@ impl Link {
             encode_frame(&ClientFrame { request_id: self.next_request, body: Some(body) }, &mut out);
             self.next_request += 1;
         }
-        Ok(self.send.write_all(&out).await?)
+        self.write(&out).await
+    }
+
+    async fn write(&mut self, frames: &[u8]) -> anyhow::Result<()> {
+        self.send.write_all(frames).await?;
+        Ok(self.send.flush().await?)
     }
 
     /// The answer to the next request, in the order in which they were made.
@@ -155,12 +158,12 @@ impl Link {
 
 /// Asks something on a bulk stream of its own.
 pub async fn bulk(connection: &Connection, body: Body) -> anyhow::Result<Reply> {
-    let (mut send, recv) = connection.open_bi().await?;
+    let (mut send, mut reader) = connection.open_bulk().await?;
     let mut out = BytesMut::new();
     encode_frame(&ClientFrame { request_id: 1, body: Some(body) }, &mut out);
     send.write_all(&out).await?;
     send.finish()?;
-    refused_or(ServerFrame::decode(FrameReader::new(recv).next().await?)?)
+    refused_or(ServerFrame::decode(reader.next().await?)?)
 }
 
 fn refused_or(frame: ServerFrame) -> anyhow::Result<Reply> {

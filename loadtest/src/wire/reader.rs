@@ -1,17 +1,18 @@
 //! Frames of one receiving stream.
 
+use super::streams::Receiving;
 use bytes::Bytes;
 use godwit_proto::codec::FrameDecoder;
-use quinn::{ReadError, RecvStream};
 use std::{
-    pin::pin,
-    task::{Context, Poll},
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
 };
 use thiserror::Error;
 
 /// Reads whole frames.
 pub struct FrameReader {
-    stream: RecvStream,
+    stream: Receiving,
     decoder: FrameDecoder,
 }
 
@@ -23,46 +24,37 @@ pub enum ReadEnd {
     Finished,
     /// It or its connection broke.
     #[error("{0}")]
-    Broken(#[from] ReadError),
+    Broken(#[from] io::Error),
     /// What came is no frame.
     #[error("the server sent a frame that is too large")]
     Malformed,
 }
 
-/// Chunks that one read takes at most; each is what a packet carried.
-const CHUNKS_PER_READ: usize = 32;
-
 impl FrameReader {
-    pub fn new(stream: RecvStream) -> Self {
-        Self { stream, decoder: FrameDecoder::new() }
+    pub fn new(stream: impl Into<Receiving>) -> Self {
+        Self { stream: stream.into(), decoder: FrameDecoder::new() }
     }
 
     /// The next frame.
     pub async fn next(&mut self) -> Result<Bytes, ReadEnd> {
-        loop {
-            if let Some(frame) = self.next_buffered()? {
-                return Ok(frame);
-            }
-            match self.stream.read_chunk(usize::MAX, true).await? {
-                Some(chunk) => self.decoder.push(&chunk.bytes),
-                None => return Err(ReadEnd::Finished),
-            }
-        }
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// Takes what has arrived and hands its frames to `on_frame`, until nothing more is there; then `cx` is woken for more.
     pub fn poll_frames(&mut self, cx: &mut Context<'_>, mut on_frame: impl FnMut(Bytes)) -> Result<(), ReadEnd> {
+        while let Poll::Ready(frame) = self.poll_next(cx) {
+            on_frame(frame?);
+        }
+        Ok(())
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ReadEnd>> {
         loop {
-            while let Some(frame) = self.next_buffered()? {
-                on_frame(frame);
+            if let Some(frame) = self.next_buffered()? {
+                return Poll::Ready(Ok(frame));
             }
-            let mut chunks = [const { Bytes::new() }; CHUNKS_PER_READ];
-            let read = pin!(self.stream.read_chunks(&mut chunks)).poll(cx);
-            match read {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(Some(count))) => chunks[..count].iter().for_each(|chunk| self.decoder.push(chunk)),
-                Poll::Ready(Ok(None)) => return Err(ReadEnd::Finished),
-                Poll::Ready(Err(error)) => return Err(error.into()),
+            if !ready!(self.stream.poll_into(cx, &mut self.decoder))? {
+                return Poll::Ready(Err(ReadEnd::Finished));
             }
         }
     }

@@ -111,11 +111,11 @@ impl Person {
             }
             if leave_at.is_none() && left.is_ok() {
                 self.look_back(&session).await?;
-                session.connection.close(0u32.into(), b"");
+                session.connection.close();
                 return Ok(self);
             }
             self.logs.iter_mut().for_each(|log| log.on_leave(0));
-            session.connection.close(0u32.into(), b"");
+            session.connection.close();
             drop(session);
             let away = exponential(&mut self.rng, self.shared.away_mean_s);
             // Everybody is there at the end, to see what arrived.

@@ -1,6 +1,6 @@
 //! A connection whose streams are all read into one queue.
 
-use crate::wire::{FrameReader, Link, bulk};
+use crate::wire::{Connection, FrameReader, Link, Sending, bulk};
 use bytes::{Bytes, BytesMut};
 use godwit_proto::{
     ClientMsgId, ConversationId,
@@ -8,13 +8,12 @@ use godwit_proto::{
     v1::{ClientFrame, ServerFrame, client_frame::Body, server_frame::Body as Reply},
 };
 use prost::Message;
-use quinn::{Connection, SendStream};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinSet};
 
 /// A connection of a person.
 pub struct Session {
     pub connection: Connection,
-    send: SendStream,
+    send: Sending,
     frames: mpsc::Receiver<ServerFrame>,
     /// Ended with the session.
     _readers: JoinSet<()>,
@@ -60,7 +59,8 @@ impl Session {
 
     /// Writes frames that are encoded already.
     pub async fn write(&mut self, frames: &[u8]) -> anyhow::Result<()> {
-        Ok(self.send.write_all(frames).await?)
+        self.send.write_all(frames).await?;
+        Ok(self.send.flush().await?)
     }
 
     /// Asks something on a bulk stream.
@@ -76,8 +76,8 @@ impl Session {
 
 async fn read_lanes(connection: Connection, frames: mpsc::Sender<ServerFrame>) {
     let mut lanes = JoinSet::new();
-    while let Ok(lane) = connection.accept_uni().await {
-        lanes.spawn_local(read(FrameReader::new(lane), frames.clone()));
+    while let Ok(lane) = connection.accept_lane().await {
+        lanes.spawn_local(read(lane, frames.clone()));
     }
 }
 
