@@ -4,7 +4,6 @@ mod baseline;
 mod capacity;
 mod cpu;
 mod figures;
-#[allow(dead_code, unused_imports, reason = "no scenario passes TCP through a tunnel yet")]
 mod link;
 mod options;
 mod peer;
@@ -16,16 +15,16 @@ mod server_binary;
 mod server_process;
 mod subject;
 mod target;
-#[allow(dead_code, unused_imports, reason = "no scenario runs over TCP yet")]
 mod tcp;
 mod wire;
 mod worker;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
+use link::namespace;
 use options::{
     CapacityOptions, FiguresOptions, GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, MixedOptions, Order,
-    PairsOptions, StormOptions,
+    PairsOptions, StormOptions, UnderLossOptions,
 };
 use report::RunReport;
 use std::{process::ExitCode, time::SystemTime};
@@ -66,11 +65,14 @@ enum Command {
     History(Box<HistoryOptions>),
     /// A day of real traffic: people who write much or little, in pairs and groups, and lose the network now and then
     Mixed(Box<MixedOptions>),
+    /// Groups on a network that loses packets, `loss=2%,delay=30ms` if --link names no other: Godwit, the bare relay, and
+    /// a bare relay over TLS and TCP
+    UnderLoss(Box<UnderLossOptions>),
     /// The highest rate at which messages still arrive in time
     Capacity(Box<CapacityOptions>),
     /// Everything that Godwit is judged by, each figure with its goal
     Figures(Box<FiguresOptions>),
-    /// Serves as the bare relay that a server is compared with
+    /// Serves as a bare relay that a server is compared with
     #[command(hide = true)]
     Relay(baseline::Options),
 }
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::Storm(options) => load(options.order()),
         Command::History(options) => load(options.order()),
         Command::Mixed(options) => options.order().and_then(load),
+        Command::UnderLoss(options) => under_loss(&options),
         Command::Capacity(options) => capacity(&options),
         Command::Figures(options) => figures(&options),
         // It has a runtime of its own.
@@ -112,6 +115,24 @@ fn load(Order { scenario, compare, common }: Order) -> anyhow::Result<bool> {
     let report = RunReport::new(started, scenario.name(), runs);
     report.print();
     common.output.write(&report)?;
+    Ok(report.is_clean())
+}
+
+/// Compares transports on a network that TCP can be put on, too. Whether everything was as it should be.
+fn under_loss(options: &UnderLossOptions) -> anyhow::Result<bool> {
+    options.check()?;
+    // Starts this program again, so nothing runs yet.
+    namespace::enter()?;
+    let (started, rig, scenario) = (SystemTime::now(), options.rig()?, options.scenario());
+    let rounds = rig.rounds(&Kind::ALL, options.rounds(), &scenario);
+    let mut runs = block_on(Builder::new_current_thread(), rounds)?;
+    for run in &mut runs {
+        run.settings.extend(rig.link.map(|link| ("network".to_owned(), link.to_string())));
+        run.settings.push(("TCP avoids congestion by".to_owned(), tcp::congestion_control()));
+    }
+    let report = RunReport::new(started, scenario.name(), runs);
+    report.print_comparison();
+    options.common.output.write(&report)?;
     Ok(report.is_clean())
 }
 

@@ -1,7 +1,7 @@
 //! What runs are made on: how their servers come about, where their clients live, and which run follows which.
 
 use crate::{
-    link::LinkSpec,
+    link::{LinkSpec, Tunnel},
     report::server_name,
     scenario::{CrewSettings, Outcome, Scenario},
     subject::{Kind, Recipe, Subject},
@@ -16,6 +16,8 @@ pub struct Rig {
     pub cpus: Vec<usize>,
     /// The network between them; none when `None`.
     pub link: Option<LinkSpec>,
+    /// It is a tunnel, which carries TCP, too. Only in a network namespace of its own.
+    pub tunnel: bool,
     /// Of what the network does by chance.
     pub seed: u64,
 }
@@ -23,10 +25,16 @@ pub struct Rig {
 impl Rig {
     /// A server for a scenario.
     pub async fn start(&self, kind: Kind, scenario: &Scenario) -> anyhow::Result<Subject> {
+        // Before the server, which listens on an address of the tunnel's.
+        let tunnel = match self.link {
+            Some(spec) if self.tunnel => Some(Tunnel::start(spec, self.seed)?),
+            _ => None,
+        };
         let subject = Subject::start(kind, &self.recipe, scenario.environment(), scenario.body_bytes()).await?;
-        match self.link {
-            Some(spec) => subject.behind(spec, self.seed),
-            None => Ok(subject),
+        match (tunnel, self.link) {
+            (Some(tunnel), _) => Ok(subject.through(tunnel)),
+            (None, Some(spec)) => subject.behind(spec, self.seed),
+            (None, None) => Ok(subject),
         }
     }
 

@@ -3,20 +3,38 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use serde_json::Value;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
+
+/// What came of a run.
+struct Ran {
+    status: ExitStatus,
+    /// On standard error.
+    said: String,
+    /// `None` if it measured nothing.
+    report: Option<Value>,
+}
+
+/// Runs the program, and has it write down what it measured.
+fn run(options: &[&str]) -> Ran {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("result.json");
+    // Servers of runs that went wrong leave their data, for somebody to look at.
+    let mut command = program();
+    command.env("TMPDIR", directory.path()).args(options).arg("--json").arg(&json);
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let report = std::fs::read_to_string(&json).ok().map(|json| serde_json::from_str(&json).unwrap());
+    Ran { status, said: String::from_utf8_lossy(&stderr).into_owned(), report }
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_godwit-loadtest"))
+}
 
 /// A second in pairs, with these options on top. How the program ended, and what it measured.
 fn pairs(options: &[&str]) -> (ExitStatus, Value) {
-    let directory = tempfile::tempdir().unwrap();
-    let json = directory.path().join("result.json");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_godwit-loadtest"));
-    command.args(["pairs", "--connections", "8", "--rate", "200", "--warm-up", "0", "--duration", "1", "--no-pin"]);
-    // Servers of runs that went wrong leave their data, for somebody to look at.
-    command.env("TMPDIR", directory.path());
-    let output = command.args(options).arg("--json").arg(&json).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let report = std::fs::read_to_string(&json).unwrap_or_else(|error| panic!("no result: {error}; it said:\n{said}"));
-    (output.status, serde_json::from_str(&report).unwrap())
+    let fixed = ["pairs", "--connections", "8", "--rate", "200", "--warm-up", "0", "--duration", "1", "--no-pin"];
+    let Ran { status, said, report } = run(&[&fixed, options].concat());
+    (status, report.unwrap_or_else(|| panic!("no result; it said:\n{said}")))
 }
 
 #[test]
@@ -39,4 +57,38 @@ fn a_run_with_refused_messages_fails_and_says_how_many() {
     assert_eq!(status.code(), Some(1));
     let totals = &report["runs"][0]["totals"];
     assert_eq!((totals["refused"].as_u64(), totals["acked"].as_u64()), (Some(200), Some(0)), "{totals:#}");
+}
+
+#[test]
+fn under_loss_three_servers_lose_no_message_though_packets_are_lost() {
+    let shape = ["under-loss", "--groups", "8", "--members", "4", "--groups-each", "4", "--rate", "100"];
+    let short = ["--warm-up", "0", "--duration", "1", "--rounds", "1", "--link", "loss=5%,delay=5ms", "--no-pin"];
+    let Ran { status, said, report } = run(&[&shape[..], &short].concat());
+    if said.contains("no network namespace") || said.contains("cannot be run; install") {
+        eprintln!("under-loss was not run: {said}");
+        return;
+    }
+    let report = report.unwrap_or_else(|| panic!("no result; it said:\n{said}"));
+    assert!(status.success(), "{report:#}");
+    let runs = report["runs"].as_array().unwrap();
+    let servers: Vec<&str> = runs.iter().map(|run| run["server"].as_str().unwrap()).collect();
+    assert_eq!(servers, ["godwit", "baseline", "tcp_baseline"]);
+    for run in runs {
+        let of = |count: &str| run["totals"][count].as_u64().unwrap();
+        assert_eq!([of("accepted"), of("acked"), of("delivered")], [100, 100, 300], "{run:#}");
+        let lost = run["figures"].as_array().unwrap().iter().find(|figure| figure["name"] == "link_lost").unwrap();
+        assert!(lost["value"].as_f64().unwrap() > 0.0, "{run:#}");
+        // A round trip, at least.
+        assert!(run["delivery"]["p50_ms"].as_f64().unwrap() >= 10.0, "{run:#}");
+    }
+    assert!(report["tcp_ratios"]["delivery_p99_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn under_loss_says_what_to_do_where_it_cannot_have_a_network_of_its_own() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let output = program().arg("under-loss").env("PATH", nowhere.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("install util-linux"), "{said}");
 }

@@ -31,7 +31,7 @@ pub fn command(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
         // Not just whether there are namespaces: also whether they have what the tunnel will need.
         let probe = ["ip", "tuntap", "add", "dev", "probe", "mode", "tun"];
         let probed = Command::new(UNSHARE).args(arguments).arg("--").args(probe).output();
-        let output = probed.with_context(|| format!("{UNSHARE} (of util-linux) cannot be run"))?;
+        let output = probed.with_context(|| format!("{UNSHARE} cannot be run; install util-linux"))?;
         if output.status.success() {
             let mut command = Command::new(UNSHARE);
             command.args(arguments).arg("--").arg(program).env(OUTSIDE, own_namespace()?);
@@ -40,8 +40,9 @@ pub fn command(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
         refusals.push(format!("{UNSHARE} {}: {}", arguments.join(" "), said(&output)));
     }
     bail!(
-        "there is no network namespace with a tunnel device to be had, which takes root or unprivileged user namespaces, \
-         ip (of iproute2), and /dev/net/tun (of a kernel with CONFIG_TUN):\n  {}",
+        "there is no network namespace with a tunnel device to be had. Run this as root, or allow user namespaces (sysctl \
+         kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0); install ip (of iproute2); \
+         load the module tun, and give a container /dev/net/tun:\n  {}",
         refusals.join("\n  ")
     )
 }
@@ -54,7 +55,7 @@ pub fn inside() -> bool {
 
 /// Runs `ip` in the namespace of this process.
 pub(super) fn ip(arguments: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new("ip").args(arguments).output().context("ip (of iproute2) cannot be run")?;
+    let output = Command::new("ip").args(arguments).output().context("ip cannot be run; install iproute2")?;
     if !output.status.success() {
         bail!("ip {}: {}", arguments.join(" "), said(&output));
     }

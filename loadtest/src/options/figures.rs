@@ -1,6 +1,6 @@
 //! `figures` on the command line.
 
-use super::{ClientOptions, ServerOptions, mixed::habits, rig};
+use super::{ClientOptions, LOSSY_LINK, ServerOptions, mixed::habits, rig};
 use crate::{
     figures::{Effort, Key},
     rig::Rig,
@@ -51,7 +51,7 @@ impl FiguresOptions {
         let ClientOptions { seed, body_bytes, .. } = self.clients;
         let link = match self.clients.link() {
             Some(link) => link,
-            None => LINK.parse()?,
+            None => LOSSY_LINK.parse()?,
         };
         let effort = if self.quick { Effort::quick(seed, link) } else { Effort::full(seed, link) };
         Ok(Effort { rounds: self.rounds.map_or(effort.rounds, NonZeroUsize::get), body_bytes, ..effort })
@@ -61,5 +61,3 @@ impl FiguresOptions {
         habits(self.corpus.clone(), self.clients.seed)
     }
 }
-
-const LINK: &str = "loss=2%,delay=30ms";

@@ -6,6 +6,7 @@ mod figures;
 mod machine;
 mod mixed;
 mod others;
+mod under_loss;
 
 pub use capacity::CapacityOptions;
 pub use chat::{GroupsOptions, HotGroupOptions, Order, PairsOptions};
@@ -13,6 +14,7 @@ pub use figures::FiguresOptions;
 pub use machine::{ClientOptions, ServerOptions};
 pub use mixed::MixedOptions;
 pub use others::{HistoryOptions, IdleOptions, StormOptions};
+pub use under_loss::UnderLossOptions;
 
 use crate::{
     cpu::{self, Shares},
@@ -53,7 +55,7 @@ fn rig(server: &ServerOptions, clients: &ClientOptions) -> anyhow::Result<Rig> {
     }
     let recipe = server.recipe(shares.server);
     let crew = clients.crew(shares.clients)?;
-    Ok(Rig { recipe, crew, cpus, link: clients.link(), seed: clients.seed })
+    Ok(Rig { recipe, crew, cpus, link: clients.link(), tunnel: false, seed: clients.seed })
 }
 
 /// Where the result goes.
@@ -150,6 +152,9 @@ impl CompareOptions {
         self.rounds.map_or(if self.baseline { 3 } else { 1 }, NonZeroUsize::get)
     }
 }
+
+/// The network where a comparison needs one and none is asked for.
+const LOSSY_LINK: &str = "loss=2%,delay=30ms";
 
 /// A number above zero.
 pub fn positive(text: &str) -> Result<f64, String> {

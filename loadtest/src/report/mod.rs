@@ -1,6 +1,7 @@
 //! What one or several runs found: for people on a terminal or in a browser, and for programs.
 
 mod charts;
+mod comparison;
 pub mod format;
 mod live;
 mod machine;
@@ -33,16 +34,20 @@ pub struct RunReport {
     pub scenario: String,
     /// In the order in which they ran.
     pub runs: Vec<Outcome>,
-    /// `None` unless both servers ran.
+    /// Godwit ÷ the bare relay; `None` unless both ran.
     pub ratios: Option<Ratios>,
+    /// Godwit ÷ the relay over TCP; `None` unless both ran.
+    pub tcp_ratios: Option<Ratios>,
 }
 
-/// Godwit ÷ baseline, of the medians over the runs of each. `None` where the baseline's figure is zero.
+/// Godwit ÷ a baseline, of the medians over the runs of each. `None` where the baseline's figure is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ratios {
     pub delivered_per_s: Option<f64>,
     pub server_cpu_us_per_delivered: Option<f64>,
     pub server_rss_bytes_per_connection: Option<f64>,
+    pub ack_p50_ms: Option<f64>,
+    pub ack_p99_ms: Option<f64>,
     pub delivery_p50_ms: Option<f64>,
     pub delivery_p99_ms: Option<f64>,
 }
@@ -58,17 +63,9 @@ impl RunReport {
             scenario: scenario.to_owned(),
             runs,
             ratios: None,
+            tcp_ratios: None,
         };
-        report.ratios = report.side(Kind::Godwit).zip(report.side(Kind::Baseline)).map(|(godwit, baseline)| {
-            let of = |figure: fn(&Outcome) -> f64| quotient(godwit.median(figure), baseline.median(figure));
-            Ratios {
-                delivered_per_s: of(|run| run.delivered_per_s),
-                server_cpu_us_per_delivered: of(|run| run.server_cpu_us_per_delivered),
-                server_rss_bytes_per_connection: of(sides::rss_bytes_per_connection),
-                delivery_p50_ms: of(|run| run.delivery.p50_ms),
-                delivery_p99_ms: of(|run| run.delivery.p99_ms),
-            }
-        });
+        (report.ratios, report.tcp_ratios) = (report.ratios_to(Kind::Baseline), report.ratios_to(Kind::TcpBaseline));
         report
     }
 
@@ -83,9 +80,18 @@ impl RunReport {
         std::fs::write(path, page::of(self)).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Prints the table, and what to make of it, to standard output.
+    /// Prints the table of everything, and what to make of it, to standard output.
     pub fn print(&self) {
-        println!("{}", table::of(self).to_terminal());
+        self.print_below(&table::of(self).to_terminal());
+    }
+
+    /// The same with a table of the few figures that servers are compared by.
+    pub fn print_comparison(&self) {
+        self.print_below(&comparison::of(self));
+    }
+
+    fn print_below(&self, table: &comfy_table::Table) {
+        println!("{table}");
         if !self.settings().is_empty() {
             println!("{}", self.settings());
         }
@@ -141,13 +147,27 @@ impl RunReport {
         })
     }
 
+    fn ratios_to(&self, kind: Kind) -> Option<Ratios> {
+        let (godwit, other) = (self.side(Kind::Godwit)?, self.side(kind)?);
+        let of = |figure: fn(&Outcome) -> f64| quotient(godwit.median(figure), other.median(figure));
+        Some(Ratios {
+            delivered_per_s: of(|run| run.delivered_per_s),
+            server_cpu_us_per_delivered: of(|run| run.server_cpu_us_per_delivered),
+            server_rss_bytes_per_connection: of(sides::rss_bytes_per_connection),
+            ack_p50_ms: of(|run| run.ack.p50_ms),
+            ack_p99_ms: of(|run| run.ack.p99_ms),
+            delivery_p50_ms: of(|run| run.delivery.p50_ms),
+            delivery_p99_ms: of(|run| run.delivery.p99_ms),
+        })
+    }
+
     fn side(&self, kind: Kind) -> Option<Side<'_>> {
         Side::of(kind, &self.runs)
     }
 
     /// Godwit first.
     fn sides(&self) -> Vec<Side<'_>> {
-        [Kind::Godwit, Kind::Baseline].into_iter().filter_map(|kind| self.side(kind)).collect()
+        Kind::ALL.into_iter().filter_map(|kind| self.side(kind)).collect()
     }
 }
 

@@ -26,12 +26,15 @@ pub struct Row {
     pub cells: Vec<String>,
 }
 
-/// Of all runs of a report. The last column is the ratio, if both servers ran.
+/// Of all runs of a report. The last columns are ratios, if several servers ran.
 pub fn of(report: &RunReport) -> Table {
     let columns = Columns { sides: report.sides() };
     let mut header = vec![report.scenario.clone()];
     header.extend(columns.sides.iter().map(Side::title));
-    header.extend((columns.sides.len() == 2).then(|| "ratio".to_owned()));
+    header.extend(columns.others().iter().map(|other| match columns.others().len() {
+        1 => "ratio".to_owned(),
+        _ => format!("÷ {}", sides::name(other.kind)),
+    }));
     let groups = [
         Group { title: "Whole run", rows: columns.whole_run() },
         Group { title: "What went wrong, all runs together", rows: columns.faults() },
@@ -142,26 +145,35 @@ impl Columns<'_> {
     /// A count, which has no ratio that says anything.
     fn count(&self, name: &'static str, of: fn(&Outcome) -> u64) -> Row {
         let cell = |side: &Side<'_>| format::count(side.median(|run| of(run) as f64).round() as u64);
-        self.row(name, cell, None)
+        self.row(name, cell, |_| None)
     }
 
     /// A count of which a median would hide something.
     fn sum(&self, name: &'static str, of: fn(&Outcome) -> u64) -> Row {
-        self.row(name, |side| format::count(side.sum(of)), None)
+        self.row(name, |side| format::count(side.sum(of)), |_| None)
     }
 
     /// `None` where no run has it: an idle connection has no latency.
     fn figure(&self, name: &'static str, unit: &str, of: impl Fn(&Outcome) -> f64) -> Option<Row> {
-        let medians: Vec<f64> = self.sides.iter().map(|side| side.median(&of)).collect();
-        let ratio = if let [godwit, baseline] = medians[..] { quotient(godwit, baseline) } else { None };
+        let first = self.sides.first().map_or(0.0, |side| side.median(&of));
+        let ratio = |other: &Side<'_>| quotient(first, other.median(&of));
         let row = || self.row(name, |side| format::with_unit(side.median(&of), unit), ratio);
-        medians.iter().any(|&median| median > 0.0).then(row)
+        self.sides.iter().any(|side| side.median(&of) > 0.0).then(row)
     }
 
-    fn row(&self, name: &'static str, cell: impl Fn(&Side<'_>) -> String, ratio: Option<f64>) -> Row {
-        let mut cells: Vec<String> = self.sides.iter().map(cell).collect();
-        cells.extend((self.sides.len() == 2).then(|| ratio.map_or_else(String::new, format::ratio)));
-        Row { name, cells }
+    fn row(
+        &self,
+        name: &'static str,
+        cell: impl Fn(&Side<'_>) -> String,
+        ratio: impl Fn(&Side<'_>) -> Option<f64>,
+    ) -> Row {
+        let ratios = self.others().iter().map(|other| ratio(other).map_or_else(String::new, format::ratio));
+        Row { name, cells: self.sides.iter().map(cell).chain(ratios).collect() }
+    }
+
+    /// Those that the first is compared with.
+    fn others(&self) -> &[Side<'_>] {
+        self.sides.get(1..).unwrap_or_default()
     }
 }
 
@@ -194,6 +206,16 @@ mod tests {
         let memory = cells(&table, "Cost in the steady window", "server memory per connection");
         assert_eq!(memory, ["614 KiB", "614 KiB", "1.00"]);
         assert!(table.to_terminal().to_string().contains("│   delivered "));
+    }
+
+    #[test]
+    fn three_servers_have_two_ratios() {
+        let runs = Kind::ALL.into_iter().zip([30_000.0, 20_000.0, 10_000.0]);
+        let table = of(&made_up::report(runs.map(|(kind, rate)| made_up::run(kind, rate, 1.0)).collect()));
+        assert_eq!(table.header[3..], ["TCP baseline", "÷ baseline", "÷ TCP baseline"]);
+        let delivered = cells(&table, "Rate in the steady window", "delivered");
+        assert_eq!(delivered, ["30,000 /s", "20,000 /s", "10,000 /s", "1.50", "3.00"]);
+        assert_eq!(cells(&table, "Whole run", "connections").len(), 5);
     }
 
     #[test]
