@@ -33,11 +33,12 @@ pub async fn search(
 ) -> anyhow::Result<Capacity> {
     let (mut search, mut runs) = (Search::new(from_per_s), Vec::new());
     while let Some(rate_per_s) = search.next() {
-        let pace = LoadPace::Open { rate_per_s };
+        let (pace, rate) = (LoadPace::Open { rate_per_s }, format::count(rate_per_s as u64));
+        eprintln!("{}: trying {rate} messages/s", load.name);
         let outcome = rig.attempt(kind, &Scenario::Chat(ChatLoad { pace, ..load.clone() })).await?;
         let is_met = goal.is_met(&outcome);
         let word = if is_met { "kept" } else { "missed" };
-        let (rate, p99) = (format::count(rate_per_s as u64), format::figure(outcome.delivery.p99_ms));
+        let p99 = format::figure(outcome.delivery.p99_ms);
         eprintln!("{}, {rate} messages/s: p99 {p99} ms, goal {goal} {word}", load.name);
         search.on_result(rate_per_s, is_met);
         runs.push(outcome);

@@ -3,57 +3,62 @@
 use super::{format, sides};
 use crate::{scenario::SecondFigures, subject::Kind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use std::{
+    io::IsTerminal,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
-/// The last second on standard error: on a terminal in the place of the one before, in two lines since one would be wider
-/// than most terminals; elsewhere in one line now and then.
+/// The last second of a run that is measured second by second.
 pub struct Live {
     /// What runs.
     title: String,
     warm_up_s: usize,
     steady_s: usize,
-    /// `None` off a terminal.
-    bar: Option<ProgressBar>,
+    place: Place,
+}
+
+/// Says how far work is while it is not done, in the words of `how_far`.
+pub async fn while_waiting<T>(
+    scenario: &str,
+    server: Kind,
+    work: impl Future<Output = T>,
+    how_far: impl Fn() -> String,
+) -> T {
+    let (place, began, mut work) = (Place::new(), Instant::now(), pin!(work));
+    for second in 1.. {
+        let end_of_second = began + Duration::from_secs(second as u64);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep_until(end_of_second.into()) => {}
+        }
+        if place.wants(second) {
+            place.say(format!("{}: {second} s", title(scenario, server)), how_far());
+        }
+    }
+    work.await
 }
 
 impl Live {
     /// Of a run that is not measured for so many seconds and then measured for so many.
     pub fn new(scenario: &str, server: Kind, warm_up_s: usize, steady_s: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{prefix}\n{wide_msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        let title = format!("{scenario}, {}", sides::name(server));
-        Self { title, warm_up_s, steady_s, bar }
+        Self { title: title(scenario, server), warm_up_s, steady_s, place: Place::new() }
     }
 
     /// Whether the end of this second, the first being 1, is shown. Others need not be asked about.
     pub fn wants(&self, second: usize) -> bool {
-        self.bar.is_some() || second.is_multiple_of(LINE_EVERY_S)
+        self.place.wants(second)
     }
 
     /// Shows the second that has just ended, the first being 1. `in_flight` messages were sent and have no answer.
     pub fn show(&self, second: usize, figures: &SecondFigures, in_flight: u64) {
-        self.say(self.state(second, figures, in_flight), flow(figures));
+        self.place.say(self.state(second, figures, in_flight), flow(figures));
     }
 
     /// Nothing is sent any more; what is in flight may still arrive.
     pub fn cool_down(&self, in_flight: u64) {
-        self.say(format!("{}: cool-down", self.title), format!("in flight {}", format::count(in_flight)));
-    }
-
-    fn say(&self, state: String, flow: String) {
-        match &self.bar {
-            Some(bar) => {
-                bar.set_prefix(state);
-                bar.set_message(flow);
-            }
-            None if flow.is_empty() => eprintln!("{state}"),
-            None => eprintln!("{state} · {flow}"),
-        }
+        self.place.say(format!("{}: cool-down", self.title), format!("in flight {}", format::count(in_flight)));
     }
 
     fn state(&self, second: usize, figures: &SecondFigures, in_flight: u64) -> String {
@@ -67,6 +72,45 @@ impl Live {
             figures.server_rss_bytes as f64 / MIB,
         )
     }
+}
+
+/// Where it is said: on standard error; on a terminal in the place of what was said before, in two lines since one would be
+/// wider than most terminals; elsewhere in one line now and then.
+struct Place {
+    /// `None` off a terminal.
+    bar: Option<ProgressBar>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{prefix}\n{wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar }
+    }
+
+    fn wants(&self, second: usize) -> bool {
+        self.bar.is_some() || second.is_multiple_of(LINE_EVERY_S)
+    }
+
+    fn say(&self, state: String, flow: String) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(state);
+                bar.set_message(flow);
+            }
+            None if flow.is_empty() => eprintln!("{state}"),
+            None => eprintln!("{state} · {flow}"),
+        }
+    }
+}
+
+fn title(scenario: &str, server: Kind) -> String {
+    format!("{scenario}, {}", sides::name(server))
 }
 
 /// Empty when nothing is sent, as in some scenarios.
@@ -84,7 +128,7 @@ fn flow(figures: &SecondFigures) -> String {
     )
 }
 
-impl Drop for Live {
+impl Drop for Place {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -101,7 +145,7 @@ mod tests {
     use crate::report::made_up;
 
     fn live() -> Live {
-        Live { title: "pairs, Godwit".into(), warm_up_s: 2, steady_s: 10, bar: None }
+        Live { title: "pairs, Godwit".into(), warm_up_s: 2, steady_s: 10, place: Place { bar: None } }
     }
 
     #[test]
@@ -113,6 +157,12 @@ mod tests {
         assert_eq!(flow(&run.seconds[0]), "");
         let flow = flow(&run.seconds[1]);
         assert_eq!(flow, "offered 31,784, acked 31,784, delivered 31,784 /s · p50 2.06, p99 8.24 ms");
+    }
+
+    #[tokio::test]
+    async fn work_of_less_than_a_second_is_not_talked_about() {
+        let done = while_waiting("storm", Kind::Godwit, async { 7 }, || unreachable!("it is done at once"));
+        assert_eq!(done.await, 7);
     }
 
     #[test]

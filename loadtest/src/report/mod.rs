@@ -13,7 +13,7 @@ mod plot;
 mod sides;
 mod table;
 
-pub use live::Live;
+pub use live::{Live, while_waiting};
 pub use machine::Machine;
 pub use sides::{median, name as server_name};
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     peer::{Pace, Part, Progress, RoomKey},
+    report::{format, while_waiting},
     subject::Subject,
 };
 use anyhow::{bail, ensure};
@@ -29,13 +30,14 @@ pub async fn fill(
     crew.arrive(subject, &layout.of_peers()).await?;
     let rooms = crew.rooms(subject.kind, &layout).await?;
     let of_each = vec![messages / u64::from(layout.peers); layout.peers as usize];
-    let outcome = say(subject, &crew, &rooms, &of_each, IN_FLIGHT_OF_MANY, body_bytes).await?;
+    let outcome = say("fill", subject, &crew, &rooms, &of_each, IN_FLIGHT_OF_MANY, body_bytes).await?;
     ensure!(outcome.is_clean(), "messages went wrong before anything was measured: {:?}", outcome.verdict);
     crew.dismiss().await
 }
 
-/// Everybody, in pairs in `rooms`, says as many messages as `of_each` says.
+/// Everybody, in pairs in `rooms`, says as many messages as `of_each` says. `scenario` is what that is for.
 pub async fn say(
+    scenario: &str,
     subject: &mut Subject,
     crew: &Crew,
     rooms: &[RoomKey],
@@ -50,13 +52,22 @@ pub async fn say(
     let (began, messages) = (Instant::now(), of_each.iter().sum());
     let parts = of_each.iter().enumerate().map(part).collect();
     let progress = crew.load(began, Duration::MAX, body_bytes, parts).await?;
-    wait_until_sent(subject, &progress, messages).await?;
-    settle(&progress, PATIENCE).await;
+    let kind = subject.kind;
+    let all_said = async {
+        wait_until_sent(subject, &progress, messages).await?;
+        settle(&progress, PATIENCE).await;
+        anyhow::Ok(())
+    };
+    let how_far = || {
+        let written = progress.answered.load(Ordering::Relaxed);
+        format!("{} of {} entries written", format::count(written), format::count(messages))
+    };
+    while_waiting(scenario, kind, all_said, how_far).await?;
     let filled_s = began.elapsed().as_secs_f64();
 
     let harvest = crew.finish().await?;
     let (all, reports) = (harvest.tally.sum(0, usize::MAX), &harvest.reports);
-    let mut outcome = Outcome::new("fill", subject.kind, of_each.len() as u32);
+    let mut outcome = Outcome::new(scenario, subject.kind, of_each.len() as u32);
     outcome.totals = Totals {
         offered: all.offered,
         accepted: all.sent,

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     peer::{RoomKey, empty_histogram, record_us},
+    report::{format, while_waiting},
     scenario::Layout,
     subject::{Kind, Subject},
     worker::Clients,
@@ -19,7 +20,14 @@ use godwit_proto::{
 };
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
-use std::{ops::Range, time::Instant};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 /// A load.
 #[derive(Debug, Clone)]
@@ -74,8 +82,8 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &HistoryL
     crew.arrive(subject, &layout.of_peers()).await?;
     let rooms = crew.rooms(subject.kind, &layout).await?;
     let of_each = [load.entries, 0, load.short_entries, 0];
-    let filled = say(subject, &crew, &rooms, &of_each, IN_FLIGHT, load.body_bytes).await?;
-    let mut outcome = Outcome { scenario: "history".to_owned(), settings: load.settings(), ..filled };
+    let filled = say("history", subject, &crew, &rooms, &of_each, IN_FLIGHT, load.body_bytes).await?;
+    let mut outcome = Outcome { settings: load.settings(), ..filled };
 
     let conversations = [Conversation::of(&rooms, 0, load.entries)?, Conversation::of(&rooms, 1, load.short_entries)?];
     crew.disconnect().await?;
@@ -83,13 +91,13 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &HistoryL
     subject.idle().await?;
     crew.come_back().await?;
     let (before, began) = (subject.figures()?, Instant::now());
-    read(&crew, conversations, load, &WARM, &mut outcome).await?;
+    read_and_say(&crew, conversations, load, &WARM, &mut outcome).await?;
     if load.restart {
         crew.disconnect().await?;
         subject.restart().await?;
         subject.idle().await?;
         crew.come_back().await?;
-        read(&crew, conversations, load, &RESTARTED, &mut outcome).await?;
+        read_and_say(&crew, conversations, load, &RESTARTED, &mut outcome).await?;
     }
     outcome.note_server(before, subject.figures()?);
     outcome.steady_s = began.elapsed().as_secs_f64();
@@ -114,12 +122,27 @@ impl Conversation {
     }
 }
 
+/// Says meanwhile how many pages were read.
+async fn read_and_say(
+    crew: &Crew,
+    conversations: [Conversation; 2],
+    load: &HistoryLoad,
+    names: &Names,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let read_up_to_now = Arc::new(AtomicU64::new(0));
+    let how_far = || format!("{} pages read", format::count(read_up_to_now.load(Ordering::Relaxed)));
+    let reading = read(crew, conversations, load, names, outcome, &read_up_to_now);
+    while_waiting("history", Kind::Godwit, reading, how_far).await
+}
+
 async fn read(
     crew: &Crew,
     [long, short]: [Conversation; 2],
     load: &HistoryLoad,
     names: &Names,
     outcome: &mut Outcome,
+    count: &Arc<AtomicU64>,
 ) -> anyhow::Result<()> {
     let mut note = |names: [&'static str; 2], took_us: &Histogram<u64>| {
         outcome.note(names[0], took_us.value_at_quantile(0.5) as f64);
@@ -130,29 +153,31 @@ async fn read(
     for _ in 0..load.pages.div_ceil(PAGES_IN_A_ROW) {
         for (conversation, took_us) in [(long, &mut newest), (short, &mut short_newest)] {
             let pages = vec![conversation.entries; PAGES_IN_A_ROW];
-            took_us.add(pages_ending_at(crew, conversation, pages, load.page_entries).await?)?;
+            took_us.add(pages_ending_at(crew, conversation, pages, load.page_entries, count).await?)?;
         }
     }
     note(names.newest, &newest);
     note(names.short_newest, &short_newest);
     let (page, entries) = (u64::from(load.page_entries), long.entries);
     let backward = (0..load.pages as u64).map_while(|index| entries.checked_sub(index * page)).filter(|&end| end > 0);
-    note(names.backward, &pages_ending_at(crew, long, backward.collect(), load.page_entries).await?);
+    note(names.backward, &pages_ending_at(crew, long, backward.collect(), load.page_entries, count).await?);
     let random = random_positions(1..entries + 1, load.pages, load.seed);
-    note(names.random, &pages_ending_at(crew, long, random, load.page_entries).await?);
+    note(names.random, &pages_ending_at(crew, long, random, load.page_entries, count).await?);
     let p50 = |took_us: &Histogram<u64>| took_us.value_at_quantile(0.5) as f64;
     outcome.note(names.growth, ratio(p50(&newest), p50(&short_newest)));
     Ok(())
 }
 
-/// Reads the pages that end at these entries, one after the other, and checks that they are whole.
+/// Reads and counts the pages that end at these entries, one after the other, and checks that they are whole.
 async fn pages_ending_at(
     crew: &Crew,
     conversation: Conversation,
     ends: Vec<u64>,
     page_entries: u32,
+    count: &Arc<AtomicU64>,
 ) -> anyhow::Result<Histogram<u64>> {
     let Conversation { id, reader, entries } = conversation;
+    let count = count.clone();
     let job = async move |clients: &mut Clients| {
         let link = clients.link(reader)?;
         let mut took_us = empty_histogram();
@@ -169,6 +194,7 @@ async fn pages_ending_at(
                 bail!("the server answered the asking for a page with something else")
             };
             record_us(&mut took_us, began.elapsed());
+            count.fetch_add(1, Ordering::Relaxed);
             let first = (end + 1).saturating_sub(page_entries.into()).max(1);
             let whole = page.entries.iter().map(|entry| entry.seq).eq(first..=end);
             ensure!(

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     peer::{empty_histogram, record_us},
+    report::{format, while_waiting},
     server_process::process_figures,
     subject::{Kind, Subject},
     wire::{Dialect, Link, Login, Refused},
@@ -19,7 +20,13 @@ use godwit_proto::{
     v1::{SendRequest, SyncRequest, client_frame::Body, server_frame::Body as Reply},
 };
 use hdrhistogram::Histogram;
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 /// A load.
 #[derive(Debug, Clone)]
@@ -63,11 +70,16 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &StormLoa
     let entries = entries(subject, &crew.identities, load)?;
     let (server, clients, began) = (subject.figures()?, process_figures(std::process::id())?, Instant::now());
     let at_once = load.at_once.div_ceil(settings.threads);
-    let waves = crew
-        .shares(entries)
-        .into_iter()
-        .map(|(worker, share)| worker.run(async move |clients: &mut Clients| come_back(clients, share, at_once).await));
-    let waves = try_join_all(waves).await?;
+    let back = Arc::new(AtomicU64::new(0));
+    let waves = crew.shares(entries).into_iter().map(|(worker, share)| {
+        let back = back.clone();
+        worker.run(async move |clients: &mut Clients| come_back(clients, share, at_once, &back).await)
+    });
+    let how_far = || {
+        let (back, all) = (back.load(Ordering::Relaxed), load.sessions.into());
+        format!("{} of {} sessions are back", format::count(back), format::count(all))
+    };
+    let waves = while_waiting(load.name(), subject.kind, try_join_all(waves), how_far).await?;
     let all_online = began.elapsed();
     subject.check_alive()?;
 
@@ -152,7 +164,13 @@ fn entries(subject: &Subject, identities: &[Identity], load: &StormLoad) -> anyh
     (0..).zip(identities).map(entry).collect()
 }
 
-async fn come_back(clients: &mut Clients, entries: Vec<(u32, Entry)>, at_once: usize) -> anyhow::Result<Wave> {
+/// Counts in `back` those who are up to date.
+async fn come_back(
+    clients: &mut Clients,
+    entries: Vec<(u32, Entry)>,
+    at_once: usize,
+    back: &AtomicU64,
+) -> anyhow::Result<Wave> {
     let mut wave = Wave { synced_us: empty_histogram(), not_synced: 0, told_later: 0 };
     let (dialer, dialect) = (&*clients.dialer, clients.dialect);
     let mut coming = stream::iter(entries)
@@ -173,6 +191,7 @@ async fn come_back(clients: &mut Clients, entries: Vec<(u32, Entry)>, at_once: u
         .buffer_unordered(at_once);
     while let Some((number, link, took, synced, told_later)) = coming.try_next().await? {
         record_us(&mut wave.synced_us, took);
+        back.fetch_add(1, Ordering::Relaxed);
         wave.not_synced += u64::from(!synced);
         wave.told_later += told_later;
         clients.links.insert(number, link);
