@@ -49,9 +49,7 @@ pub struct Timing {
 
 /// Runs it.
 pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &ChatLoad) -> anyhow::Result<Outcome> {
-    let mut crew = Crew::start(subject, settings, load.layout.peers)?;
-    crew.arrive(subject, &load.layout.of_peers()).await?;
-    let rooms = crew.rooms(subject.kind, &load.layout).await?;
+    let (crew, rooms) = Crew::gather(subject, settings, &load.layout).await?;
 
     let origin = Instant::now();
     let Timing { warm_up_s, steady_s, patience } = load.timing;
@@ -81,17 +79,15 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &ChatLoad
 impl ChatLoad {
     fn parts(&self, rooms: &[RoomKey]) -> Vec<(u32, Part)> {
         let senders = &self.layout.senders;
-        let part = |(number, conversations): (u32, Vec<usize>)| {
+        let part = |(number, rooms): (u32, Vec<(RoomKey, u32)>)| {
             let pace = match self.pace {
                 _ if !senders.contains(&number) => Pace::Silent,
                 LoadPace::Closed { in_flight } => Pace::Closed { in_flight },
                 LoadPace::Open { rate_per_s } => Pace::share_of(rate_per_s, senders.len(), number as usize),
             };
-            let others = |index: usize| self.layout.conversations[index].len() as u32 - 1;
-            let rooms = conversations.into_iter().map(|index| (rooms[index], others(index))).collect();
             (number, Part { rooms, pace, sends_max: u64::MAX })
         };
-        (0..).zip(self.layout.of_peers()).map(part).collect()
+        (0..).zip(self.layout.memberships(rooms)).map(part).collect()
     }
 
     fn outcome(&self, harvest: &Harvest, samples: &Samples) -> Outcome {

@@ -1,6 +1,6 @@
 //! The clients of a run, on their threads.
 
-use super::Layout;
+use super::{Circle, Layout};
 use crate::{
     peer::{Part, Progress, RoomKey, Second},
     subject::{Kind, Subject},
@@ -80,6 +80,18 @@ impl Crew {
         Ok(Self { workers, identities: Vec::new() })
     }
 
+    /// Everybody of a layout, connected, and its conversations as they turned out on the server.
+    pub async fn gather(
+        subject: &Subject,
+        settings: &CrewSettings,
+        layout: &Layout,
+    ) -> anyhow::Result<(Self, Vec<RoomKey>)> {
+        let mut crew = Self::start(subject, settings, layout.peers)?;
+        crew.arrive(subject, &layout.of_peers()).await?;
+        let rooms = crew.rooms(subject.kind, layout).await?;
+        Ok((crew, rooms))
+    }
+
     /// Connects everybody for the first time: with a new account each, or to the groups of a bare relay.
     pub async fn arrive(&mut self, subject: &Subject, groups: &[Vec<usize>]) -> anyhow::Result<()> {
         let entry = |(number, groups): (u32, &Vec<usize>)| match subject.kind {
@@ -109,12 +121,12 @@ impl Crew {
     }
 
     /// The conversations of the layout by their ids on the server; groups are made.
-    pub async fn rooms(&self, kind: Kind, layout: &Layout) -> anyhow::Result<Vec<RoomKey>> {
+    async fn rooms(&self, kind: Kind, layout: &Layout) -> anyhow::Result<Vec<RoomKey>> {
         let mut rooms = Vec::new();
-        for (index, members) in (0..).zip(&layout.conversations) {
+        for (index, circle) in (0..).zip(&layout.conversations) {
             rooms.push(match kind {
                 Kind::Baseline | Kind::TcpBaseline => RoomKey::Group(index),
-                Kind::Godwit => RoomKey::Conversation(self.conversation(members, layout.direct).await?),
+                Kind::Godwit => RoomKey::Conversation(self.conversation(circle).await?),
             });
         }
         Ok(rooms)
@@ -214,9 +226,9 @@ impl Crew {
     }
 
     /// The conversation of these clients: the direct one of two, or a new group.
-    pub async fn conversation(&self, members: &[u32], direct: bool) -> anyhow::Result<ConversationId> {
+    async fn conversation(&self, Circle { members, direct }: &Circle) -> anyhow::Result<ConversationId> {
         let users = members.iter().map(|&member| self.user(member)).collect::<anyhow::Result<Vec<UserId>>>()?;
-        if let ([one, other], true) = (users.as_slice(), direct) {
+        if let ([one, other], true) = (users.as_slice(), *direct) {
             return Ok(ConversationId::direct(*one, *other));
         }
         let ids: Vec<u64> = users[1..].iter().map(|user| user.as_u64()).collect();

@@ -26,9 +26,7 @@ pub async fn fill(
     body_bytes: usize,
 ) -> anyhow::Result<()> {
     let layout = Layout::pairs(peers);
-    let mut crew = Crew::start(subject, settings, layout.peers)?;
-    crew.arrive(subject, &layout.of_peers()).await?;
-    let rooms = crew.rooms(subject.kind, &layout).await?;
+    let (crew, rooms) = Crew::gather(subject, settings, &layout).await?;
     let of_each = vec![messages / u64::from(layout.peers); layout.peers as usize];
     let outcome = say("fill", subject, &crew, &rooms, &of_each, IN_FLIGHT_OF_MANY, body_bytes).await?;
     ensure!(outcome.is_clean(), "messages went wrong before anything was measured: {:?}", outcome.verdict);

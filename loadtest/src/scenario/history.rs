@@ -78,9 +78,7 @@ struct Names {
 pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &HistoryLoad) -> anyhow::Result<Outcome> {
     ensure!(subject.kind == Kind::Godwit, "the bare relay has no history");
     let layout = Layout::pairs(4);
-    let mut crew = Crew::start(subject, settings, layout.peers)?;
-    crew.arrive(subject, &layout.of_peers()).await?;
-    let rooms = crew.rooms(subject.kind, &layout).await?;
+    let (mut crew, rooms) = Crew::gather(subject, settings, &layout).await?;
     let of_each = [load.entries, 0, load.short_entries, 0];
     let filled = say("history", subject, &crew, &rooms, &of_each, IN_FLIGHT, load.body_bytes).await?;
     let mut outcome = Outcome { settings: load.settings(), ..filled };

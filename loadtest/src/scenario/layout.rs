@@ -1,16 +1,23 @@
 //! Who talks with whom.
 
+use crate::peer::RoomKey;
 use std::ops::Range;
 
 /// All conversations of a run, by the numbers of the clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     pub peers: u32,
-    /// The members of each. They say something to each of their conversations in turn.
-    pub conversations: Vec<Vec<u32>>,
+    /// Who sends to several sends to each in turn.
+    pub conversations: Vec<Circle>,
     /// Those who send; the others listen.
     pub senders: Range<u32>,
-    /// Conversations of two are direct ones, not groups.
+}
+
+/// The members of one conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Circle {
+    pub members: Vec<u32>,
+    /// Of two, and no group.
     pub direct: bool,
 }
 
@@ -18,8 +25,8 @@ impl Layout {
     /// Two by two, everybody sending.
     pub fn pairs(connections: u32) -> Self {
         let peers = connections / 2 * 2;
-        let conversations = (0..peers / 2).map(|index| vec![2 * index, 2 * index + 1]).collect();
-        Self { peers, conversations, senders: 0..peers, direct: true }
+        let pair = |index| Circle { members: vec![2 * index, 2 * index + 1], direct: true };
+        Self::of(peers, (0..peers / 2).map(pair).collect())
     }
 
     /// `groups` of `members` each, everybody in `groups_each` of them and sending: that many groups have the same members,
@@ -28,16 +35,19 @@ impl Layout {
         let circles = groups.div_ceil(groups_each.max(1)).max(1);
         let group = |index: u32| {
             let first = index % circles * members;
-            (first..first + members).collect()
+            Circle { members: (first..first + members).collect(), direct: false }
         };
-        let peers = circles * members;
-        Self { peers, conversations: (0..groups).map(group).collect(), senders: 0..peers, direct: false }
+        Self::of(circles * members, (0..groups).map(group).collect())
     }
 
     /// One group, in which the first `senders` members send.
     pub fn hot_group(members: u32, senders: u32) -> Self {
-        Self { peers: members, conversations: vec![(0..members).collect()], senders: 0..members, direct: false }
-            .with_senders(senders)
+        Self::groups(1, members, 1).with_senders(senders)
+    }
+
+    /// Any conversations, everybody sending.
+    pub fn of(peers: u32, conversations: Vec<Circle>) -> Self {
+        Self { peers, conversations, senders: 0..peers }
     }
 
     /// Only the first `senders` send.
@@ -49,16 +59,22 @@ impl Layout {
     pub fn of_peers(&self) -> Vec<Vec<usize>> {
         let mut of = vec![Vec::new(); self.peers as usize];
         for (index, conversation) in self.conversations.iter().enumerate() {
-            for &member in conversation {
+            for &member in &conversation.members {
                 of[member as usize].push(index);
             }
         }
         of
     }
 
+    /// The same as they turned out on a server, with the number of the others in each. `rooms` are all conversations.
+    pub fn memberships(&self, rooms: &[RoomKey]) -> Vec<Vec<(RoomKey, u32)>> {
+        let membership = |index: usize| (rooms[index], self.conversations[index].members.len() as u32 - 1);
+        self.of_peers().into_iter().map(|of_peer| of_peer.into_iter().map(membership).collect()).collect()
+    }
+
     /// Members of the largest conversation.
     pub fn members_max(&self) -> usize {
-        self.conversations.iter().map(Vec::len).max().unwrap_or(0)
+        self.conversations.iter().map(|circle| circle.members.len()).max().unwrap_or(0)
     }
 }
 
@@ -71,12 +87,14 @@ mod tests {
         let pairs = Layout::pairs(5);
         assert_eq!((pairs.peers, pairs.conversations.len()), (4, 2));
         assert_eq!(pairs.of_peers(), [[0], [0], [1], [1]]);
+        let rooms = [RoomKey::Group(7), RoomKey::Group(9)];
+        assert_eq!(pairs.memberships(&rooms)[2..], [[(rooms[1], 1)], [(rooms[1], 1)]]);
     }
 
     #[test]
     fn everybody_is_in_one_group_or_in_as_many_as_asked_for() {
         let groups = Layout::groups(3, 4, 1);
-        assert_eq!((groups.peers, groups.conversations[2].clone()), (12, vec![8, 9, 10, 11]));
+        assert_eq!((groups.peers, groups.conversations[2].members.clone()), (12, vec![8, 9, 10, 11]));
         let groups = Layout::groups(8, 5, 4);
         assert_eq!((groups.peers, groups.conversations.len()), (10, 8));
         assert!(groups.of_peers().iter().all(|conversations| conversations.len() == 4));

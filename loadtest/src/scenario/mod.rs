@@ -16,7 +16,7 @@ pub use crew::{CrewSettings, Sockets};
 pub use fill::fill;
 pub use history::{GROWTH, GROWTH_RESTARTED, HistoryLoad};
 pub use idle::{IdleLoad, RSS_PER_CONNECTION};
-pub use layout::Layout;
+pub use layout::{Circle, Layout};
 pub use mixed::{Habits, MixedLoad, SOAK_GROWTH};
 pub use outcome::{CurvePoint, Figure, Outcome, Quantiles, SecondFigures, Totals, ratio};
 pub use storm::{By, PER_CPU_S, SYNCED_P50_MS, SYNCED_P99_MS, StormLoad};

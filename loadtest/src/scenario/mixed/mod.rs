@@ -65,20 +65,12 @@ pub const SOAK_GROWTH: &str = "soak_growth";
 pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &MixedLoad) -> anyhow::Result<Outcome> {
     ensure!(subject.kind == Kind::Godwit, "the bare relay has nobody who comes back");
     let plan = Arc::new(Plan::new(load.people, load.restless_share, &load.habits, load.seed));
-    let mut crew = Crew::start(subject, settings, load.people)?;
-    crew.arrive(subject, &plan.of_people()).await?;
-    let mut rooms = Vec::new();
-    for circle in &plan.conversations {
-        rooms.push(RoomKey::Conversation(crew.conversation(&circle.members, circle.direct).await?));
-    }
+    let (crew, rooms) = Crew::gather(subject, settings, &plan.layout).await?;
 
     let (origin, progress) = (Instant::now(), Arc::new(Progress::default()));
-    let stages = crew.identities.iter().enumerate().map(|(number, identity)| {
-        let conversations = plan.of_people()[number].clone();
-        let memberships =
-            conversations.into_iter().map(|index| (rooms[index], plan.conversations[index].members.len()));
-        Ok(Stage { entry: identity.resume()?, memberships: memberships.collect() })
-    });
+    let memberships = plan.layout.memberships(&rooms);
+    let stages = crew.identities.iter().zip(memberships);
+    let stages = stages.map(|(identity, memberships)| Ok(Stage { entry: identity.resume()?, memberships }));
     let stages = stages.collect::<anyhow::Result<Vec<_>>>()?;
     let lives = crew.shares(stages).into_iter().map(|(worker, share)| {
         let (load, plan, progress) = (load.clone(), plan.clone(), progress.clone());
@@ -100,8 +92,8 @@ pub async fn run(subject: &mut Subject, settings: &CrewSettings, load: &MixedLoa
 /// What a person begins with.
 struct Stage {
     entry: Entry,
-    /// Conversations, and members of each.
-    memberships: Vec<(RoomKey, usize)>,
+    /// Conversations, and the number of the others in each.
+    memberships: Vec<(RoomKey, u32)>,
 }
 
 /// What the people of one thread saw.
@@ -133,7 +125,7 @@ async fn live(
     let mut living = JoinSet::new();
     for (number, Stage { entry, memberships }) in stages {
         let link = clients.links.remove(&number).with_context(|| format!("client {number} is not connected"))?;
-        let logs: Vec<Log> = memberships.iter().map(|&(key, members)| Log::new(key, members as u32 - 1)).collect();
+        let logs: Vec<Log> = memberships.iter().map(|&(key, others)| Log::new(key, others)).collect();
         let by_id = logs.iter().enumerate().filter_map(|(index, log)| match log.room.key {
             RoomKey::Conversation(id) => Some((id, index)),
             RoomKey::Group(_) => None,

@@ -1,27 +1,22 @@
 //! Who knows whom, who talks how much, and when: the shape of real traffic, with a seed for the decisions.
 
-use crate::wire::STAMP_BYTES;
+use crate::{
+    scenario::{Circle, Layout},
+    wire::STAMP_BYTES,
+};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
 use std::{collections::HashMap, time::Duration};
 
 /// A population. People are named by their index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    pub conversations: Vec<Circle>,
+    pub layout: Layout,
     /// The share of all messages that each person writes.
     pub activity: Vec<f64>,
     /// Whether a person's phone loses the network now and then.
     pub restless: Vec<bool>,
     /// Lengths of messages, each as likely as it is frequent here.
     pub lengths: Vec<usize>,
-}
-
-/// The members of one conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Circle {
-    pub members: Vec<u32>,
-    /// Of two, and no group.
-    pub direct: bool,
 }
 
 /// What is known of real messages.
@@ -55,18 +50,7 @@ impl Plan {
         activity.shuffle(&mut rng);
         let restless = (0..people).map(|_| rng.random_bool(restless_share)).collect();
         let lengths = habits.lengths.iter().map(|&length| length.max(STAMP_BYTES)).collect();
-        Self { conversations: circles(people, &mut rng), activity, restless, lengths }
-    }
-
-    /// The conversations of every person, by index.
-    pub fn of_people(&self) -> Vec<Vec<usize>> {
-        let mut of = vec![Vec::new(); self.activity.len()];
-        for (index, circle) in self.conversations.iter().enumerate() {
-            for &member in &circle.members {
-                of[member as usize].push(index);
-            }
-        }
-        of
+        Self { layout: Layout::of(people, circles(people, &mut rng)), activity, restless, lengths }
     }
 }
 
@@ -185,22 +169,22 @@ mod tests {
     #[test]
     fn everybody_has_friends_and_groups_have_several_sizes_without_anybody_twice() {
         let plan = Plan::new(120, 0.3, &Habits { sent: Vec::new(), lengths: vec![1, 400] }, 5);
-        assert!(plan.of_people().iter().all(|conversations| conversations.len() >= 4));
+        assert!(plan.layout.of_peers().iter().all(|conversations| conversations.len() >= 4));
         for size in GROUP_SIZES {
-            assert!(plan.conversations.iter().any(|circle| circle.members.len() == size));
+            assert!(plan.layout.conversations.iter().any(|circle| circle.members.len() == size));
         }
-        for circle in &plan.conversations {
+        for circle in &plan.layout.conversations {
             let mut members = circle.members.clone();
             members.sort_unstable();
             members.dedup();
             assert_eq!(members.len(), circle.members.len());
         }
-        let mut pairs: Vec<Vec<u32>> = plan.conversations.iter().filter(|one| one.direct).map(sorted).collect();
+        let mut pairs: Vec<Vec<u32>> = plan.layout.conversations.iter().filter(|one| one.direct).map(sorted).collect();
         pairs.sort_unstable();
         pairs.dedup();
         assert_eq!(pairs.len(), 240, "two conversations of the same two people");
         assert_eq!(plan.lengths, [STAMP_BYTES, 400]);
-        assert_eq!(Plan::new(2, 0.0, &Habits::default(), 1).conversations.len(), 1);
+        assert_eq!(Plan::new(2, 0.0, &Habits::default(), 1).layout.conversations.len(), 1);
     }
 
     fn sorted(circle: &Circle) -> Vec<u32> {
