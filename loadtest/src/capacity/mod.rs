@@ -6,12 +6,12 @@ mod search;
 pub use goal::LatencyGoal;
 
 use crate::{
-    report::format,
+    report::{format, terminal_table},
     rig::Rig,
     scenario::{ChatLoad, LoadPace, Outcome, Scenario},
     subject::Kind,
 };
-use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::Table;
 use search::Search;
 
 /// What was found.
@@ -67,9 +67,7 @@ impl Capacity {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
-        table.set_header([
+        let header = [
             "offered /s",
             "acked /s",
             "delivered /s",
@@ -79,25 +77,23 @@ impl Capacity {
             "memory MiB",
             "delivered per CPU s",
             "goal",
-        ]);
-        for run in &self.runs {
+        ];
+        let rows = self.runs.iter().map(|run| {
             let count = |figure: f64| format::count(figure.round() as u64);
-            table.add_row([
+            [
                 count(run.offered_per_s),
                 count(run.acked_per_s),
                 count(run.delivered_per_s),
                 format::figure(run.delivery.p50_ms),
                 format::figure(run.delivery.p99_ms),
                 format!("{:.0} %", run.server_cpu_s / run.steady_s.max(1.0) * 100.0),
-                count(run.server_rss_bytes as f64 / MIB),
+                count(run.server_rss_bytes as f64 / format::MIB),
                 count(run.delivered_per_server_cpu_s),
                 if self.goal.is_met(run) { "kept" } else { "missed" }.to_owned(),
-            ]);
-        }
-        table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        table
+            ]
+        });
+        terminal_table(header, rows, 0)
     }
 }
 
 const PLANNED_SHARE: f64 = 0.7;
-const MIB: f64 = 1024.0 * 1024.0;

@@ -12,12 +12,11 @@ pub use effort::Effort;
 pub use key::Key;
 
 use crate::{
-    report::{Machine, format},
+    report::{self, Machine, format},
     rig::Rig,
     scenario::{Figure, Habits, Outcome},
 };
 use absolute::Absolute;
-use anyhow::Context;
 use key::{Goal, Verdict};
 use ratios::Ratios;
 use serde::Serialize;
@@ -100,17 +99,16 @@ impl FiguresReport {
 
     /// As JSON.
     pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))
+        report::write_json(self, path)
     }
 
     /// The tables, on standard output.
     pub fn print(&self) {
         if !self.figures.is_empty() {
-            println!("{}", table::of_figures(self.figures.values()));
+            println!("{}", table::of_figures(self.figures.values()).to_terminal());
         }
         if !self.absolute.is_empty() {
-            println!("{}", table::of_absolute(&self.absolute));
+            println!("{}", table::of_absolute(&self.absolute).to_terminal());
         }
         println!("on {}, medians of {}", self.machine, self.rounds);
         for (key, error) in &self.failed {

@@ -1,8 +1,8 @@
 //! What a replay found, for people and for programs.
 
 use super::faults::{FaultCounts, Faults};
-use anyhow::Context;
-use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use crate::report::{format, terminal_table, write_json};
+use comfy_table::Table;
 use serde::Serialize;
 use std::path::Path;
 
@@ -63,15 +63,11 @@ impl Report {
 
     /// Writes it as JSON.
     pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))
+        write_json(self, path)
     }
 
     /// As a table.
     pub fn to_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
-        table.set_header(["replay", self.corpus.as_str()]);
         let known = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.1}"));
         let rows: Vec<(&str, String)> = vec![
             ("seed", self.seed.to_string()),
@@ -100,11 +96,8 @@ impl Report {
             ("load test CPU s", format!("{:.1}", self.client_cpu_s)),
             ("load test memory MiB, peak", format!("{:.1}", mebibytes(self.client_rss_bytes))),
         ];
-        table.add_rows(rows.into_iter().map(|(name, value)| [name.to_owned(), value]));
-        if let Some(values) = table.column_mut(1) {
-            values.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+        let rows = rows.into_iter().map(|(name, value)| [name.to_owned(), value]);
+        terminal_table(["replay", self.corpus.as_str()], rows, 1)
     }
 }
 
@@ -115,7 +108,7 @@ pub fn describe(faults: &Faults) -> String {
 }
 
 fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / (1024.0 * 1024.0)
+    bytes as f64 / format::MIB
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which plots a report has.
 
 use super::{
-    RunReport,
+    RunReport, format,
     plot::{Axis, Band, Line, Plot, nines},
     sides::{Side, median, name},
 };
@@ -29,8 +29,12 @@ pub fn of(report: &RunReport) -> Vec<Plot> {
     plots.push(charts.percentiles("Delivery latency, by percentile", |run| &run.delivery_curve));
     plots.push(charts.percentiles("Ack latency, by percentile", |run| &run.ack_curve));
     plots.push(charts.over_time("Server CPU", "% of one core", &[("", "", |second| second.server_cpu_s * 100.0)]));
-    plots.push(charts.over_time("Server memory", "MiB", &[("", "", |second| second.server_rss_bytes as f64 / MIB)]));
-    plots.retain(|plot| plot.lines.iter().flat_map(|line| &line.points).any(|(_, y)| *y > 0.0));
+    plots.push(charts.over_time(
+        "Server memory",
+        "MiB",
+        &[("", "", |second| second.server_rss_bytes as f64 / format::MIB)],
+    ));
+    plots.retain(|plot| values(&plot.lines).any(|y| y > 0.0));
     plots
 }
 
@@ -60,8 +64,8 @@ impl Charts<'_> {
                 bands.push(Band { class: class(side.kind), points });
             }
         }
-        let of_lines = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
-        let y = Axis::from_zero(of_lines.chain(bands.iter().flat_map(|band| &band.points).map(|(_, _, high)| *high)));
+        let highest = bands.iter().flat_map(|band: &Band| &band.points).map(|(_, _, high)| *high);
+        let y = Axis::from_zero(values(&lines).chain(highest));
         Plot { title: title.to_owned(), y, y_title, bands, lines, ..self.seconds() }
     }
 
@@ -79,8 +83,7 @@ impl Charts<'_> {
             quantiles.map(line)
         };
         let lines: Vec<[Line; 4]> = self.sides.iter().map(lines_of).collect();
-        let values = lines.iter().flatten().flat_map(|line| &line.points).map(|(_, y)| *y);
-        let y = Axis::fitting(values);
+        let y = Axis::fitting(lines.iter().flat_map(|lines| values(lines)));
         let plot = |(side, lines): (&Side<'_>, [Line; 4])| Plot {
             title: format!("{title}, {}", name(side.kind)),
             y: y.clone(),
@@ -100,9 +103,8 @@ impl Charts<'_> {
             let points = points.into_iter().map(|point| (nines(point.percentile), point.ms)).collect();
             lines.push(Line { name: name(side.kind).to_owned(), class: class(side.kind).to_owned(), points });
         }
-        let points = || lines.iter().flat_map(|line| line.points.iter());
-        let highest = points().map(|(x, _)| *x).fold(0.0, f64::max);
-        let y = Axis::fitting(points().map(|(_, y)| *y));
+        let highest = lines.iter().flat_map(|line| &line.points).map(|(x, _)| *x).fold(0.0, f64::max);
+        let y = Axis::fitting(values(&lines));
         Plot {
             title: title.to_owned(),
             x: Axis::percentiles(highest),
@@ -148,6 +150,10 @@ fn by_second(
     (0..longest).map(at).collect()
 }
 
+fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
+    lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y)
+}
+
 /// A latency of zero stands for none.
 fn measured(latency_ms: f64) -> f64 {
     if latency_ms > 0.0 { latency_ms } else { f64::NAN }
@@ -169,17 +175,11 @@ fn class(kind: Kind) -> &'static str {
     }
 }
 
-const MIB: f64 = 1024.0 * 1024.0;
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
     use super::*;
     use crate::report::made_up;
-
-    fn labels(axis: &Axis) -> Vec<&str> {
-        axis.ticks.iter().map(|tick| tick.label.as_str()).collect()
-    }
 
     #[test]
     fn the_plots_of_both_servers_have_the_same_axes() {
@@ -196,7 +196,7 @@ mod tests {
     fn a_curve_reaches_as_many_nines_as_were_measured() {
         let plots = of(&made_up::report(vec![made_up::run(Kind::Godwit, 30_000.0, 2.0)]));
         let curve = plots.iter().find(|plot| plot.title.ends_with("by percentile")).unwrap();
-        assert_eq!(labels(&curve.x), ["0", "50", "90", "99", "99.9", "99.99"]);
+        assert_eq!(curve.x.labels(), ["0", "50", "90", "99", "99.9", "99.99"]);
         let last = curve.lines[0].points.last().unwrap();
         assert_eq!(curve.x.place(last.0), Some(1.0));
     }

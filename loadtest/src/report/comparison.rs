@@ -1,35 +1,30 @@
 //! Servers beside each other, a row each: the few figures that they are compared by.
 
-use super::{RunReport, format, sides};
+use super::{RunReport, format, sides, terminal};
 use crate::scenario::Outcome;
-use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::Table;
 
 /// Medians of each server, and Godwit's divided by those of each other.
 pub fn of(report: &RunReport) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(std::iter::once(report.scenario.as_str()).chain(COLUMNS.map(|(title, _)| title)));
+    let header = std::iter::once(report.scenario.as_str()).chain(COLUMNS.map(|(title, _)| title));
     let servers = report.sides();
-    for side in &servers {
-        let cells = COLUMNS.map(|(_, figure)| format::figure(side.median(figure)));
-        table.add_row(std::iter::once(side.title()).chain(cells));
-    }
-    if let [first, others @ ..] = servers.as_slice() {
-        for other in others {
-            let ratio = |figure| sides::quotient(first.median(figure), other.median(figure));
-            let cells = COLUMNS.map(|(_, figure)| ratio(figure).map_or_else(String::new, format::ratio));
-            let name = format!("{} ÷ {}", sides::name(first.kind), sides::name(other.kind));
-            table.add_row(std::iter::once(name).chain(cells));
-        }
-    }
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table
+    let row = |name: String, cell: &dyn Fn(Figure) -> String| {
+        std::iter::once(name).chain(COLUMNS.map(|(_, figure)| cell(figure))).collect::<Vec<String>>()
+    };
+    let medians = servers.iter().map(|side| row(side.title(), &|figure| format::figure(side.median(figure))));
+    let ratios = servers.iter().skip(1).map(|other| {
+        let first = &servers[0];
+        let ratio = |figure| sides::quotient(first.median(figure), other.median(figure));
+        let name = format!("{} ÷ {}", sides::name(first.kind), sides::name(other.kind));
+        row(name, &|figure| ratio(figure).map_or_else(String::new, format::ratio))
+    });
+    terminal::table(header, medians.chain(ratios), 1)
 }
 
-type Column = (&'static str, fn(&Outcome) -> f64);
+type Figure = fn(&Outcome) -> f64;
 
 /// A line break where the table would grow too wide for most terminals.
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [(&str, Figure); 6] = [
     ("delivered\n/s", |run| run.delivered_per_s),
     ("ack\np50 ms", |run| run.ack.p50_ms),
     ("ack\np99 ms", |run| run.ack.p99_ms),

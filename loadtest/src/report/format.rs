@@ -3,6 +3,10 @@
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
+/// Bytes of memory are shown in these.
+pub const KIB: f64 = 1024.0;
+pub const MIB: f64 = 1024.0 * KIB;
+
 /// A whole number, its digits in groups: `12,345`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -47,7 +51,7 @@ pub fn ratio(value: f64) -> String {
 
 /// Binary gigabytes.
 pub fn gibibytes(bytes: u64) -> String {
-    format!("{} GiB", figure(bytes as f64 / (1024.0 * 1024.0 * 1024.0)))
+    format!("{} GiB", figure(bytes as f64 / (1024.0 * MIB)))
 }
 
 /// A time of the day in UTC, to the second.

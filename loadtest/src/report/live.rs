@@ -69,7 +69,7 @@ impl Live {
             self.warm_up_s + self.steady_s,
             format::count(in_flight),
             figures.server_cpu_s * 100.0,
-            figures.server_rss_bytes as f64 / MIB,
+            figures.server_rss_bytes as f64 / format::MIB,
         )
     }
 }
@@ -137,7 +137,6 @@ impl Drop for Place {
 }
 
 const LINE_EVERY_S: usize = 5;
-const MIB: f64 = 1024.0 * 1024.0;
 
 #[cfg(test)]
 mod tests {

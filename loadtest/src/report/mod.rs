@@ -12,10 +12,12 @@ mod page;
 mod plot;
 mod sides;
 mod table;
+mod terminal;
 
 pub use live::{Live, while_waiting};
 pub use machine::Machine;
 pub use sides::{median, name as server_name};
+pub use terminal::table as terminal_table;
 
 use crate::{scenario::Outcome, subject::Kind};
 use anyhow::Context;
@@ -71,13 +73,12 @@ impl RunReport {
 
     /// Writes it as JSON.
     pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))
+        write_json(self, path)
     }
 
     /// Writes it as a page for a browser.
     pub fn write_html(&self, path: &Path) -> anyhow::Result<()> {
-        std::fs::write(path, page::of(self)).with_context(|| format!("writing {}", path.display()))
+        write(path, &page::of(self))
     }
 
     /// Prints the table of everything, and what to make of it, to standard output.
@@ -169,6 +170,16 @@ impl RunReport {
     fn sides(&self) -> Vec<Side<'_>> {
         Kind::ALL.into_iter().filter_map(|kind| self.side(kind)).collect()
     }
+}
+
+/// Writes a result for programs.
+pub fn write_json(result: &impl Serialize, path: &Path) -> anyhow::Result<()> {
+    write(path, &(serde_json::to_string_pretty(result)? + "\n"))
+}
+
+/// Writes a file, or says which one could not be written.
+pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 /// In words; `None` when there are none.

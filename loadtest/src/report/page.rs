@@ -69,7 +69,7 @@ impl Page<'_> {
             (
                 "server memory per connection",
                 "KiB",
-                |run| sides::rss_bytes_per_connection(run) / 1024.0,
+                |run| sides::rss_bytes_per_connection(run) / format::KIB,
                 |ratios| ratios.server_rss_bytes_per_connection,
             ),
         ];

@@ -3,9 +3,10 @@
 use super::{
     RunReport, format,
     sides::{self, Side, quotient},
+    terminal,
 };
 use crate::scenario::{Outcome, Quantiles};
-use comfy_table::{Attribute, Cell, CellAlignment, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{Attribute, Cell};
 
 /// Its text.
 pub struct Table {
@@ -49,20 +50,15 @@ pub fn of(report: &RunReport) -> Table {
 
 impl Table {
     pub fn to_terminal(&self) -> comfy_table::Table {
-        let mut table = comfy_table::Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
-        table.set_header(&self.header);
-        for group in &self.groups {
+        let rows = self.groups.iter().flat_map(|group| {
             let blank = self.header.iter().skip(1).map(|_| Cell::new(""));
-            table.add_row(std::iter::once(Cell::new(group.title).add_attribute(Attribute::Bold)).chain(blank));
-            for row in &group.rows {
-                table.add_row(std::iter::once(format!("  {}", row.name)).chain(row.cells.iter().cloned()));
-            }
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+            let title = std::iter::once(Cell::new(group.title).add_attribute(Attribute::Bold)).chain(blank);
+            let rows = group.rows.iter().map(|row| {
+                std::iter::once(format!("  {}", row.name)).chain(row.cells.iter().cloned()).map(Cell::new).collect()
+            });
+            std::iter::once(title.collect::<Vec<Cell>>()).chain(rows)
+        });
+        terminal::table(&self.header, rows, 1)
     }
 }
 
@@ -123,9 +119,11 @@ impl Columns<'_> {
             self.figure("server CPU per delivered", "µs", |run| run.server_cpu_us_per_delivered),
             self.figure("delivered per server CPU second", "", |run| run.delivered_per_server_cpu_s),
             self.figure("client CPU", "s", |run| run.client_cpu_s),
-            self.figure("server memory", "MiB", |run| run.server_rss_bytes as f64 / MIB),
-            self.figure("server memory, peak", "MiB", |run| run.server_rss_peak_bytes as f64 / MIB),
-            self.figure("server memory per connection", "KiB", |run| sides::rss_bytes_per_connection(run) / KIB),
+            self.figure("server memory", "MiB", |run| run.server_rss_bytes as f64 / format::MIB),
+            self.figure("server memory, peak", "MiB", |run| run.server_rss_peak_bytes as f64 / format::MIB),
+            self.figure("server memory per connection", "KiB", |run| {
+                sides::rss_bytes_per_connection(run) / format::KIB
+            }),
             self.figure("written to disk per message", "B", |run| run.written_bytes_per_acked),
         ];
         rows.into_iter().flatten().collect()
@@ -176,9 +174,6 @@ impl Columns<'_> {
         self.sides.get(1..).unwrap_or_default()
     }
 }
-
-const KIB: f64 = 1024.0;
-const MIB: f64 = 1024.0 * 1024.0;
 
 #[cfg(test)]
 mod tests {

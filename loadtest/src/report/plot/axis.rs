@@ -61,6 +61,12 @@ impl Axis {
         along.is_finite().then_some(along.clamp(0.0, 1.0))
     }
 
+    /// The labels of its marks.
+    #[cfg(test)]
+    pub fn labels(&self) -> Vec<&str> {
+        self.ticks.iter().map(|tick| tick.label.as_str()).collect()
+    }
+
     fn linear(high: f64, step: f64) -> Self {
         let marks = (0..=(high / step + NEARLY) as u32).map(|index| f64::from(index) * step);
         let ticks = marks.map(|value| Tick { value, label: tick_label(value) }).collect();
@@ -130,34 +136,30 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
     use super::*;
 
-    fn labels(axis: &Axis) -> Vec<&str> {
-        axis.ticks.iter().map(|tick| tick.label.as_str()).collect()
-    }
-
     #[test]
     fn marks_are_round_and_reach_the_largest_value() {
-        assert_eq!(labels(&Axis::from_zero([37_400.0])), ["0", "10k", "20k", "30k", "40k"]);
-        assert_eq!(labels(&Axis::from_zero([0.3])), ["0", "0.1", "0.2", "0.3"]);
-        assert_eq!(labels(&Axis::from_zero([100.0, 99.0])), ["0", "20", "40", "60", "80", "100"]);
-        assert_eq!(labels(&Axis::from_zero([1_500_000.0])), ["0", "500k", "1M", "1.5M"]);
+        assert_eq!(Axis::from_zero([37_400.0]).labels(), ["0", "10k", "20k", "30k", "40k"]);
+        assert_eq!(Axis::from_zero([0.3]).labels(), ["0", "0.1", "0.2", "0.3"]);
+        assert_eq!(Axis::from_zero([100.0, 99.0]).labels(), ["0", "20", "40", "60", "80", "100"]);
+        assert_eq!(Axis::from_zero([1_500_000.0]).labels(), ["0", "500k", "1M", "1.5M"]);
     }
 
     #[test]
     fn time_fills_its_axis_and_is_marked_in_whole_seconds() {
         let axis = Axis::up_to(17.0);
-        assert_eq!(labels(&axis), ["0", "5", "10", "15"]);
+        assert_eq!(axis.labels(), ["0", "5", "10", "15"]);
         assert_eq!(axis.place(17.0), Some(1.0));
-        assert_eq!(labels(&Axis::up_to(2.0)), ["0", "1", "2"]);
+        assert_eq!(Axis::up_to(2.0).labels(), ["0", "1", "2"]);
     }
 
     #[test]
     fn values_far_apart_are_shown_in_logarithms() {
         let axis = Axis::fitting([0.9, 34.0]);
-        assert_eq!(labels(&axis), ["0.5", "1", "2", "5", "10", "20", "50"]);
+        assert_eq!(axis.labels(), ["0.5", "1", "2", "5", "10", "20", "50"]);
         assert_eq!((axis.place(0.5), axis.place(5.0), axis.place(50.0)), (Some(0.0), Some(0.5), Some(1.0)));
         assert_eq!(axis.place(0.0), None);
-        assert_eq!(labels(&Axis::fitting([0.1, 900.0])), ["0.1", "1", "10", "100", "1000"]);
-        assert_eq!(labels(&Axis::fitting([3.0, 9.0])), ["0", "2", "4", "6", "8", "10"]);
+        assert_eq!(Axis::fitting([0.1, 900.0]).labels(), ["0.1", "1", "10", "100", "1000"]);
+        assert_eq!(Axis::fitting([3.0, 9.0]).labels(), ["0", "2", "4", "6", "8", "10"]);
     }
 
     #[test]
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn every_nine_takes_as_much_room() {
         let axis = Axis::percentiles(nines(99.95));
-        assert_eq!(labels(&axis), ["0", "50", "90", "99", "99.9"]);
+        assert_eq!(axis.labels(), ["0", "50", "90", "99", "99.9"]);
         let places: Vec<f64> = [90.0, 99.0, 99.9].map(|percentile| axis.place(nines(percentile)).unwrap()).to_vec();
         assert!(((places[1] - places[0]) - (places[2] - places[1])).abs() < 1e-6);
         assert_eq!(axis.place(nines(100.0)), None);
