@@ -157,6 +157,9 @@ fn figures(options: &FiguresOptions) -> anyhow::Result<bool> {
     if let Some(path) = &options.json {
         report.write_json(path)?;
     }
+    if let Some(path) = &options.report {
+        report.write_html(path)?;
+    }
     Ok(report.is_clean())
 }
 

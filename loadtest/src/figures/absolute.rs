@@ -22,6 +22,7 @@ pub struct Absolute {
     /// Of an idle connection; 0 elsewhere.
     pub rss_per_connection_bytes: f64,
     pub written_bytes_per_message: f64,
+    #[serde(serialize_with = "super::without_seconds")]
     pub runs: Vec<Outcome>,
 }
 

@@ -5,6 +5,7 @@ mod absolute;
 mod disk;
 mod effort;
 mod key;
+mod page;
 mod ratios;
 mod table;
 
@@ -19,7 +20,7 @@ use crate::{
 use absolute::Absolute;
 use key::{Goal, Verdict};
 use ratios::Ratios;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::{collections::BTreeMap, path::Path, time::SystemTime};
 
 /// One figure.
@@ -35,6 +36,7 @@ pub struct Row {
     pub verdict: Verdict,
     /// What else was seen on the way.
     pub notes: Vec<Figure>,
+    #[serde(serialize_with = "without_seconds")]
     pub runs: Vec<Outcome>,
 }
 
@@ -102,6 +104,11 @@ impl FiguresReport {
         report::write_json(self, path)
     }
 
+    /// As a page for a browser.
+    pub fn write_html(&self, path: &Path) -> anyhow::Result<()> {
+        report::write(path, &page::of(self))
+    }
+
     /// The tables, on standard output.
     pub fn print(&self) {
         if !self.figures.is_empty() {
@@ -114,19 +121,25 @@ impl FiguresReport {
         for (key, error) in &self.failed {
             println!("{} could not be measured: {error}", key.name());
         }
-        println!(
-            "{}",
-            match self.are_runs_clean() {
-                true => "clean: nothing lost, duplicated, out of order, refused or unanswered",
-                false => "NOT CLEAN: something went wrong in a run; the result says in which",
-            }
-        );
+        println!("{}", self.words());
     }
+
+    /// Whether the runs went right.
+    fn words(&self) -> &'static str {
+        match self.are_runs_clean() {
+            true => "clean: nothing lost, duplicated, out of order, refused or unanswered",
+            false => "NOT CLEAN: something went wrong in a run; the result says in which",
+        }
+    }
+}
+
+/// The seconds are for the page; in the result they would hide the figures.
+fn without_seconds<S: Serializer>(runs: &[Outcome], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(runs.iter().map(|run| Outcome { seconds: Vec::new(), ..run.clone() }))
 }
 
 /// A run without what only its own report shows.
 fn slim(mut run: Outcome) -> Outcome {
-    run.seconds.clear();
     run.ack_curve.clear();
     run.delivery_curve.clear();
     run

@@ -32,6 +32,9 @@ pub struct FiguresOptions {
     /// Write the figures, and all runs that they come from, to FILE
     #[arg(long, value_name = "FILE", help_heading = "Result")]
     pub json: Option<PathBuf>,
+    /// Write a page with the figures, and plots of the runs over time, to FILE, for a browser
+    #[arg(long, value_name = "FILE.html", help_heading = "Result")]
+    pub report: Option<PathBuf>,
 }
 
 impl FiguresOptions {

@@ -38,6 +38,11 @@ pub fn of(report: &RunReport) -> Vec<Plot> {
     plots
 }
 
+/// One thing over time, of all servers that are among the runs.
+pub fn over_time(title: &str, y_title: &'static str, runs: &[Outcome], of: fn(&SecondFigures) -> f64) -> Plot {
+    Charts { sides: Side::all(runs) }.over_time(title, y_title, &[("", "", of)])
+}
+
 /// What of a second is drawn, under which name, in which style.
 type Drawn = (&'static str, &'static str, fn(&SecondFigures) -> f64);
 

@@ -1,14 +1,14 @@
 //! What one or several runs found: for people on a terminal or in a browser, and for programs.
 
-mod charts;
+pub mod charts;
 mod comparison;
 pub mod format;
 mod live;
 mod machine;
 #[cfg(test)]
-mod made_up;
-mod markup;
-mod page;
+pub mod made_up;
+pub mod markup;
+pub mod page;
 mod plot;
 mod sides;
 mod table;
@@ -168,7 +168,7 @@ impl RunReport {
 
     /// Godwit first.
     fn sides(&self) -> Vec<Side<'_>> {
-        Kind::ALL.into_iter().filter_map(|kind| self.side(kind)).collect()
+        Side::all(&self.runs)
     }
 }
 

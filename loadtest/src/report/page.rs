@@ -1,7 +1,7 @@
 //! The report as one page of HTML that needs nothing but itself: no scripts, no fonts, no pictures from elsewhere.
 
 use super::{
-    Ratios, RunReport, charts, format,
+    Machine, Ratios, RunReport, charts, format,
     markup::escape,
     sides::{self, Side, name},
     table,
@@ -9,12 +9,35 @@ use super::{
 use crate::scenario::Outcome;
 use std::fmt::{self, Write};
 
-/// The whole document.
+/// The page of a report.
 pub fn of(report: &RunReport) -> String {
-    let mut page = String::new();
+    document(&report.scenario, |out| Page { report, out }.write())
+}
+
+/// A whole document: under a title, what `body` writes.
+pub fn document(title: &str, body: impl FnOnce(&mut String) -> fmt::Result) -> String {
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\"/>\n<title>{} · Godwit load test</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
+        escape(title)
+    );
     // Writing to a string does not fail.
-    let _ = Page { report, out: &mut page }.write();
+    let _ = body(&mut page);
+    page.push_str("</main>\n</body>\n</html>\n");
     page
+}
+
+/// Where the figures of a page come from.
+pub fn write_origin(out: &mut String, machine: &Machine, command_line: &[String], version: &str) -> fmt::Result {
+    writeln!(
+        out,
+        "<h2>How they came about</h2>\n<dl>\n<dt>Machine</dt><dd>{}</dd>\n<dt>Command</dt><dd><code>{}</code></dd>\n\
+         <dt>Version</dt><dd>{}</dd>\n</dl>",
+        escape(&machine.to_string()),
+        escape(&command_line.join(" ")),
+        escape(version)
+    )
 }
 
 struct Page<'a> {
@@ -24,19 +47,12 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn write(&mut self) -> fmt::Result {
-        let scenario = escape(&self.report.scenario);
-        write!(
-            self.out,
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" \
-             content=\"width=device-width, initial-scale=1\"/>\n<title>{scenario} · Godwit load test</title>\n\
-             <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        )?;
         self.write_heading()?;
         self.write_cards()?;
         self.write_plots()?;
         self.write_table()?;
-        self.write_origin()?;
-        self.out.write_str("</main>\n</body>\n</html>\n")
+        let report = self.report;
+        write_origin(self.out, &report.machine, &report.command_line, report.tool_version)
     }
 
     fn write_heading(&mut self) -> fmt::Result {
@@ -139,19 +155,6 @@ impl Page<'_> {
         }
         self.out.write_str("</table></div>\n")
     }
-
-    /// Where the figures come from.
-    fn write_origin(&mut self) -> fmt::Result {
-        let report = self.report;
-        writeln!(
-            self.out,
-            "<h2>How they came about</h2>\n<dl>\n<dt>Machine</dt><dd>{}</dd>\n<dt>Command</dt><dd><code>{}</code></dd>\n\
-             <dt>Version</dt><dd>{}</dd>\n</dl>",
-            escape(&report.machine.to_string()),
-            escape(&report.command_line.join(" ")),
-            escape(report.tool_version)
-        )
-    }
 }
 
 /// A name, a unit, a figure and its ratio.
@@ -160,7 +163,7 @@ type Card = (&'static str, &'static str, fn(&Outcome) -> f64, fn(&Ratios) -> Opt
 const STYLE: &str = include_str!("page.css");
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
     use super::*;
     use crate::{report::made_up, subject::Kind};
@@ -175,7 +178,7 @@ mod tests {
     }
 
     /// Complains about the first tag that does not close what is open.
-    fn unbalanced(html: &str) -> Option<String> {
+    pub fn unbalanced(html: &str) -> Option<String> {
         let mut open = Vec::new();
         for tag in html.split('<').skip(1) {
             let tag = tag.split_once('>').map(|(tag, _)| tag)?;

@@ -15,6 +15,11 @@ impl<'a> Side<'a> {
         (!runs.is_empty()).then_some(Self { kind, runs })
     }
 
+    /// All that there are among the runs, Godwit first.
+    pub fn all(runs: &'a [Outcome]) -> Vec<Self> {
+        Kind::ALL.into_iter().filter_map(|kind| Self::of(kind, runs)).collect()
+    }
+
     /// Of a figure that every run has.
     pub fn median(&self, figure: impl Fn(&Outcome) -> f64) -> f64 {
         median(self.runs.iter().map(|run| figure(run)).collect())
