@@ -7,6 +7,10 @@ use crate::{
     subject::{Kind, Recipe, Subject},
 };
 
+/// With much of these the link itself was short of CPU time, and the figures say little.
+pub const LINK_LATE_MAX_US: &str = "link_late_max_us";
+pub const LINK_OVERRUN: &str = "link_overrun";
+
 /// Where runs are made.
 #[derive(Debug, Clone)]
 pub struct Rig {
@@ -60,9 +64,10 @@ impl Rig {
         let mut outcome = scenario.run(subject, &self.crew).await;
         if let (Ok(outcome), Some(stats)) = (&mut outcome, subject.link_stats()) {
             outcome.note("link_lost", (stats.up.lost + stats.down.lost) as f64);
-            // With these the link itself was short of CPU time, and the figures say little.
-            outcome.note("link_late_max_us", stats.late_us_max as f64);
-            outcome.note("link_overrun", stats.overrun as f64);
+            outcome.note(LINK_LATE_MAX_US, stats.late_us_max as f64);
+            outcome.note(LINK_OVERRUN, stats.overrun as f64);
+            // What found nobody: a server that ended, or a device that takes no more.
+            outcome.note("link_undeliverable", (stats.up.undeliverable + stats.down.undeliverable) as f64);
         }
         if !outcome.as_ref().is_ok_and(Outcome::is_clean) {
             subject.keep_evidence();

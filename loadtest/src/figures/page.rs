@@ -113,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn the_seconds_of_runs_are_for_the_page_and_not_in_the_result() {
+        let report = report(Key::PairsRate, &[Kind::Godwit]);
+        let json = serde_json::to_value(&report).unwrap();
+        assert!(!report.figures[&Key::PairsRate].runs[0].seconds.is_empty());
+        let run = &json["figures"]["pairs_rate"]["runs"][0];
+        assert_eq!((run["seconds"].as_array().map(Vec::len), &run["delivered_per_s"]), (Some(0), &30_000.0.into()));
+    }
+
+    #[test]
     fn what_does_not_compare_two_servers_over_time_has_no_plot() {
         for (key, kinds) in [(Key::PairsRate, &[Kind::Godwit][..]), (Key::StormRate, &[Kind::Godwit, Kind::Baseline])] {
             assert!(!of(&report(key, kinds)).contains("<figure>"));

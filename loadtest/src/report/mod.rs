@@ -19,7 +19,11 @@ pub use machine::Machine;
 pub use sides::{median, name as server_name};
 pub use terminal::table as terminal_table;
 
-use crate::{scenario::Outcome, subject::Kind};
+use crate::{
+    rig::{LINK_LATE_MAX_US, LINK_OVERRUN},
+    scenario::Outcome,
+    subject::Kind,
+};
 use anyhow::Context;
 use serde::Serialize;
 use sides::{Side, quotient};
@@ -138,7 +142,18 @@ impl RunReport {
                 )
             })
         });
-        saturated.collect()
+        let unreliable = self.named_runs().filter_map(|(name, run)| {
+            let (late_ms, overrun) = (run.figure(LINK_LATE_MAX_US) / 1000.0, run.figure(LINK_OVERRUN));
+            (late_ms > LATE_MS_MAX || overrun > 0.0).then(|| {
+                format!(
+                    "{name}: the network between server and clients was short of CPU time, up to {} ms late with a packet \
+                     and with {} lost that should not have been, so latencies are in part its own",
+                    format::figure(late_ms),
+                    format::count(overrun as u64)
+                )
+            })
+        });
+        saturated.chain(unreliable).collect()
     }
 
     fn named_runs(&self) -> impl Iterator<Item = (String, &Outcome)> {
@@ -203,6 +218,8 @@ fn faults(run: &Outcome) -> Option<String> {
 
 /// A client that has no CPU time left sends late and hears late, and the server gets the blame.
 const SATURATED_SHARE: f64 = 0.95;
+/// No less than what networks delay packets by on purpose.
+const LATE_MS_MAX: f64 = 50.0;
 
 #[cfg(test)]
 mod tests {
@@ -256,6 +273,17 @@ mod tests {
             report.runs[1].client_cpus = enough_or_unknown;
             assert_eq!(report.warnings(), [""; 0]);
         }
+    }
+
+    #[test]
+    fn a_network_that_was_late_or_lost_too_much_is_a_warning() {
+        let mut report = both_sides();
+        report.runs[0].note(LINK_LATE_MAX_US, 49_000.0);
+        report.runs[1].note(LINK_LATE_MAX_US, 80_000.0);
+        report.runs[2].note(LINK_OVERRUN, 7.0);
+        let [late, overrun] = &report.warnings()[..] else { panic!("{:?}", report.warnings()) };
+        assert!(late.starts_with("baseline, run 1: ") && late.contains("80.0 ms late"), "{late}");
+        assert!(overrun.starts_with("Godwit, run 2: ") && overrun.contains("7 lost"), "{overrun}");
     }
 
     #[test]

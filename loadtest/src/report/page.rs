@@ -6,7 +6,7 @@ use super::{
     sides::{self, Side, name},
     table,
 };
-use crate::scenario::Outcome;
+use crate::{scenario::Outcome, subject::Kind};
 use std::fmt::{self, Write};
 
 /// The page of a report.
@@ -108,8 +108,11 @@ impl Page<'_> {
         ratio_of: fn(&Ratios) -> Option<f64>,
     ) -> fmt::Result {
         write!(self.out, "<div><span>{}: {what}</span><b>{value}</b>", name(side.kind))?;
-        if let Some(ratio) = self.report.ratios.as_ref().and_then(ratio_of) {
-            write!(self.out, "<span>{} × baseline</span>", format::ratio(ratio))?;
+        let RunReport { ratios, tcp_ratios, .. } = self.report;
+        for (ratios, other) in [(ratios, Kind::Baseline), (tcp_ratios, Kind::TcpBaseline)] {
+            if let Some(ratio) = ratios.as_ref().and_then(ratio_of) {
+                write!(self.out, "<span>{} × {}</span>", format::ratio(ratio), name(other))?;
+            }
         }
         self.out.write_str("</div>\n")
     }
@@ -166,7 +169,7 @@ const STYLE: &str = include_str!("page.css");
 pub mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
     use super::*;
-    use crate::{report::made_up, subject::Kind};
+    use crate::report::made_up;
 
     fn both_servers() -> RunReport {
         made_up::report(vec![
@@ -201,6 +204,15 @@ pub mod tests {
         assert!(page.contains("<th scope=\"col\">Godwit, median of 2</th>") && page.contains("× baseline"));
         assert!(page.contains("class=\"note good\"") && !page.contains("class=\"note bad\""));
         assert!(!page.contains("NaN"));
+    }
+
+    #[test]
+    fn a_third_server_is_compared_with_too() {
+        let runs = Kind::ALL.map(|kind| made_up::run(kind, 31_200.0, 2.0)).to_vec();
+        let page = of(&made_up::report(runs));
+        assert_eq!(unbalanced(&page), None);
+        assert!(page.contains("<span>1.00 × baseline</span><span>1.00 × TCP baseline</span>"));
+        assert!(page.contains("class=\"line tcp-baseline \""));
     }
 
     #[test]
