@@ -66,8 +66,11 @@ fn write_plots<'a>(out: &mut String, rows: impl Iterator<Item = &'a Row>) -> fmt
     writeln!(out, "<h2>Over time</h2>\n<div class=\"plots\">\n{}</div>", plots.concat())
 }
 
-/// What a figure is about, with its unit.
-fn drawn(key: Key) -> Option<(&'static str, &'static str, fn(&SecondFigures) -> f64)> {
+/// A name, a unit, and where a second has it.
+type Drawn = (&'static str, &'static str, fn(&SecondFigures) -> f64);
+
+/// What a figure is about.
+fn drawn(key: Key) -> Option<Drawn> {
     Some(match key {
         Key::PairsRate | Key::HotGroupRate => ("delivered", "deliveries/s", |second| second.delivered as f64),
         Key::PairsCpu | Key::PairsSingleCpu => ("server CPU", "% of one core", |second| second.server_cpu_s * 100.0),
