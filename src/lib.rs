@@ -9,4 +9,5 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod terminal;
+pub mod timer;
 pub mod transport;
