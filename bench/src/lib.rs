@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod core_bench;
+mod counted;
 mod instant_store;
 mod scratch_store;
 
 pub use core_bench::CoreBench;
+pub use counted::{Allocated, Counted};
 pub use instant_store::InstantStore;
 pub use scratch_store::{ScratchStore, keep_pending};
 
