@@ -5,6 +5,7 @@ mod binaries;
 mod comparison;
 mod estimates;
 mod report;
+mod wheel;
 mod worktree;
 
 use crate::workspace;
@@ -20,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tokio::signal::unix::{SignalKind, signal};
+use wheel::Ratios;
 use worktree::Worktree;
 
 /// How long a benchmark is measured in each round of a comparison, unless told otherwise.
@@ -29,9 +31,15 @@ const COMPARE_WARM_UP_SECONDS: f64 = 0.3;
 /// For intervals that nobody reads in a comparison: criterion's 100,000 take longer than the measurement.
 const COMPARE_RESAMPLES: u32 = 1_000;
 
+/// How often the wheel and what it is compared with are measured.
+const WHEEL_ROUNDS: &str = "7";
+
 /// What to run.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    only: Option<Only>,
     /// Run the benchmarks whose names this regular expression finds. Everything is built all the same.
     #[arg(long, value_name = "REGEX")]
     filter: Option<String>,
@@ -54,6 +62,17 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
+/// What is compared with something outside this repository.
+#[derive(clap::Subcommand)]
+enum Only {
+    /// The timing wheel with tokio-util's `DelayQueue`, in turn, at a million entries. Takes a minute.
+    Wheel {
+        /// Write the results as JSON to this file; without a file, to the standard output in place of the table.
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+        json: Option<PathBuf>,
+    },
+}
+
 /// Runs or compares.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.seconds.is_none_or(|seconds| seconds > 0.0), "--seconds is above 0");
@@ -61,9 +80,10 @@ pub fn run(options: &Options) -> Result<()> {
     runtime.block_on(async {
         let interrupted = interrupted()?;
         let work = async {
-            match &options.compare {
-                Some(revision) => compare(options, revision).await,
-                None => run_once(options).await,
+            match (&options.only, &options.compare) {
+                (Some(Only::Wheel { json }), _) => wheel(json.as_deref()).await,
+                (None, Some(revision)) => compare(options, revision).await,
+                (None, None) => run_once(options).await,
             }
         };
         // Whoever interrupts lets go of the work, and with it of the processes that it runs and of the worktree.
@@ -92,7 +112,7 @@ async fn run_once(options: &Options) -> Result<()> {
     options.check_benches(&[workspace::root()])?;
     let here = Scratch::new()?;
     let binaries = Binaries::build(workspace::root(), &workspace::target_dir(), &options.benches).await?;
-    let shown = if options.json_goes_to_stdout() { Shown::Errors } else { Shown::Output };
+    let shown = if goes_to_stdout(options.json.as_deref()) { Shown::Errors } else { Shown::Output };
     let how = How { filter: options.filter.as_deref(), seconds: options.seconds, shown, ..How::default() };
     let results = here.results("run");
     for name in binaries.names() {
@@ -100,7 +120,14 @@ async fn run_once(options: &Options) -> Result<()> {
     }
     let estimates = estimates::read(&results)?;
     ensure!(!estimates.is_empty(), "no benchmark has a name that --filter finds");
-    options.report(&Run(estimates))
+    report(options.json.as_deref(), &Run(estimates))
+}
+
+async fn wheel(json: Option<&Path>) -> Result<()> {
+    let _here = Scratch::new()?;
+    let binaries = Binaries::build(workspace::root(), &workspace::target_dir(), &[wheel::BENCH.to_owned()]).await?;
+    let printed = binaries.printed(wheel::BENCH, &["--ratios", WHEEL_ROUNDS]).await?;
+    report(json, &Ratios::read(&printed)?)
 }
 
 async fn compare(options: &Options, revision: &str) -> Result<()> {
@@ -138,30 +165,31 @@ async fn compare(options: &Options, revision: &str) -> Result<()> {
     };
     let comparison = Comparison::new(revision, &commit, &rounds("before")?, &rounds("after")?);
     ensure!(!comparison.benchmarks.is_empty(), "no benchmark has a name that --filter finds");
-    options.report(&comparison)
+    report(options.json.as_deref(), &comparison)
+}
+
+/// To the standard output, or as JSON there or to a file, too.
+fn report(json: Option<&Path>, results: &(impl Report + Serialize)) -> Result<()> {
+    let text = serde_json::to_string_pretty(results)? + "\n";
+    if goes_to_stdout(json) {
+        print!("{text}");
+        return Ok(());
+    }
+    println!("\n{}\n{}", results.table(), results.summary());
+    if let Some(path) = json {
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn goes_to_stdout(json: Option<&Path>) -> bool {
+    json == Some(Path::new("-"))
 }
 
 impl Options {
     fn check_benches(&self, trees: &[&Path]) -> Result<()> {
         let missing = self.benches.iter().find(|name| !trees.iter().any(|tree| binaries::exists(tree, name)));
         missing.map_or(Ok(()), |name| bail!("there is no benchmark `{name}` in bench/benches"))
-    }
-
-    fn json_goes_to_stdout(&self) -> bool {
-        self.json.as_deref() == Some(Path::new("-"))
-    }
-
-    fn report(&self, results: &(impl Report + Serialize)) -> Result<()> {
-        let json = serde_json::to_string_pretty(results)? + "\n";
-        if self.json_goes_to_stdout() {
-            print!("{json}");
-            return Ok(());
-        }
-        println!("\n{}\n{}", results.table(), results.summary());
-        if let Some(path) = &self.json {
-            fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
-        }
-        Ok(())
     }
 }
 

@@ -89,6 +89,18 @@ impl Binaries {
         ensure!(output.status.success(), "the benchmark {name} failed: {}\n{}", output.status, said.trim());
         Ok(())
     }
+
+    /// What one prints on its standard output when it is asked for something else than what criterion measures.
+    pub async fn printed(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        let executable = self.executables.get(name).with_context(|| format!("there is no benchmark `{name}`"))?;
+        let mut command = Command::new(executable);
+        command.current_dir(&self.package).args(arguments).stdin(Stdio::null());
+        let running = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true).spawn();
+        let running = running.with_context(|| format!("starting {}", executable.display()))?;
+        let output = running.wait_with_output().await?;
+        ensure!(output.status.success(), "the benchmark {name} failed: {}", output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
 }
 
 impl How<'_> {

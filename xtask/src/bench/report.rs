@@ -69,7 +69,8 @@ impl Report for Comparison {
     }
 }
 
-fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: impl Iterator<Item = [Cell; COLUMNS]>) -> Table {
+/// With columns of numbers, but for the first.
+pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: impl Iterator<Item = [Cell; COLUMNS]>) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(header);
@@ -111,7 +112,8 @@ fn time(ns: f64) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
-fn three_digits(value: f64) -> String {
+/// As many as anybody reads.
+pub fn three_digits(value: f64) -> String {
     match value {
         ..10.0 => format!("{value:.2}"),
         ..100.0 => format!("{value:.1}"),
