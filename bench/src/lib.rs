@@ -95,7 +95,7 @@ pub fn entry(seq: u64) -> v1::Entry {
 
 /// The same with a body of another size.
 pub fn sized_entry(seq: u64, body_bytes: usize) -> v1::Entry {
-    let message = v1::Message { body: body(body_bytes), content_type: String::new() };
+    let message = v1::Message { body: body(body_bytes), content_type: String::new(), scheduled: false };
     v1::Entry {
         seq,
         ordinal: seq,

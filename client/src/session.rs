@@ -420,7 +420,11 @@ fn on_accepted(message: Pending<Claim>, accepted: SendResponse, driver: &mut Dri
         sent_ms,
         sender_id: driver.user_id().as_u64(),
         client_msg_id: message.client_msg_id.to_bytes(),
-        content: Some(Content::Message(Message { body: message.body, content_type: message.content_type })),
+        content: Some(Content::Message(Message {
+            body: message.body,
+            content_type: message.content_type,
+            scheduled: false,
+        })),
     };
     driver.conversations.on_own_entry(message.conversation, entry, now);
     // An error says that the application dropped the handle.

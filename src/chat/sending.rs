@@ -28,6 +28,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let content = v1::entry::Content::Message(v1::Message {
             body: message.content.body.clone(),
             content_type: message.content.content_type.clone(),
+            scheduled: false,
         });
         let entry = self.next_entry(now_ms, input.user, message.client_msg_id, content);
         member.own = Position { seq: entry.seq, ordinal: entry.ordinal };

@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     fn entry(seq: u64) -> v1::Entry {
-        let message = v1::Message { body: format!("m{seq}").into(), content_type: String::new() };
+        let message = v1::Message { body: format!("m{seq}").into(), content_type: String::new(), scheduled: false };
         v1::Entry { seq, sender_id: 1, content: Some(Content::Message(message)), ..v1::Entry::default() }
     }
 
@@ -391,7 +391,7 @@ mod tests {
         let mut timeline = opened(0);
         for seq in 1..=3 {
             let body = vec![b'x'; TEXT_BYTES_MAX / 2].into();
-            let content = Some(Content::Message(v1::Message { body, content_type: String::new() }));
+            let content = Some(Content::Message(v1::Message { body, content_type: String::new(), scheduled: false }));
             timeline.on_entry(Item::new(&v1::Entry { seq, content, ..v1::Entry::default() }));
         }
         assert_eq!(seqs(&timeline), [2, 3]);
@@ -409,9 +409,9 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_named_and_not_printed() {
-        let image = v1::Message { body: vec![0x1b; 7].into(), content_type: "image/png".into() };
+        let image = v1::Message { body: vec![0x1b; 7].into(), content_type: "image/png".into(), scheduled: false };
         assert_eq!(message_text(&image), "[image/png, 7 bytes]");
-        let broken = v1::Message { body: vec![b'a', 0xff, 0x1b].into(), content_type: String::new() };
+        let broken = v1::Message { body: vec![b'a', 0xff, 0x1b].into(), content_type: String::new(), scheduled: false };
         assert_eq!(message_text(&broken), "a\u{fffd}␛");
     }
 }

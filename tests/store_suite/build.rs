@@ -37,6 +37,7 @@ pub fn sized_entry(seq: u64, body_bytes: usize) -> LogEntry {
         content: Some(v1::entry::Content::Message(v1::Message {
             body: Bytes::from(vec![b'a' + (seq % 26) as u8; body_bytes]),
             content_type: String::new(),
+            scheduled: false,
         })),
     })
 }

@@ -248,7 +248,8 @@ pub fn conversation() -> ConversationId {
 }
 
 pub fn entry(seq: u64) -> Entry {
-    let message = v1::Message { body: Bytes::from(format!("message {seq}")), content_type: String::new() };
+    let message =
+        v1::Message { body: Bytes::from(format!("message {seq}")), content_type: String::new(), scheduled: false };
     Entry {
         seq,
         ordinal: seq,

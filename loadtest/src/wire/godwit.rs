@@ -59,7 +59,7 @@ pub fn frame_sizes(body_bytes: usize) -> FrameSizes {
         sender_id: u64::MAX,
         sent_ms,
         client_msg_id: id.to_bytes(),
-        content: Some(Content::Message(Message { body, content_type: String::new() })),
+        content: Some(Content::Message(Message { body, content_type: String::new(), scheduled: false })),
     };
     let push = EntriesPush { conversation_id, entries: vec![entry] };
     FrameSizes {

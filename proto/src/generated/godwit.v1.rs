@@ -74,6 +74,9 @@ pub enum ErrorCode {
     SeqOutOfRange = 305,
     /// The message that this one was to follow was never accepted: send that one first.
     OutOfOrder = 306,
+    /// As many scheduled messages as the server keeps track of were sent since their author last looked into the
+    /// conversation. To read or to write there by hand makes room.
+    ScheduledUnreadLimit = 307,
     /// A queue is full. Send the same thing again after retry_after_ms.
     Overloaded = 400,
     /// The server's disk is full. Nothing was stored; send the same thing again after retry_after_ms.
@@ -120,6 +123,7 @@ impl ErrorCode {
             Self::GroupFull => "ERROR_CODE_GROUP_FULL",
             Self::SeqOutOfRange => "ERROR_CODE_SEQ_OUT_OF_RANGE",
             Self::OutOfOrder => "ERROR_CODE_OUT_OF_ORDER",
+            Self::ScheduledUnreadLimit => "ERROR_CODE_SCHEDULED_UNREAD_LIMIT",
             Self::Overloaded => "ERROR_CODE_OVERLOADED",
             Self::StoreFull => "ERROR_CODE_STORE_FULL",
             Self::StoreUnavailable => "ERROR_CODE_STORE_UNAVAILABLE",
@@ -158,6 +162,7 @@ impl ErrorCode {
             "ERROR_CODE_GROUP_FULL" => Some(Self::GroupFull),
             "ERROR_CODE_SEQ_OUT_OF_RANGE" => Some(Self::SeqOutOfRange),
             "ERROR_CODE_OUT_OF_ORDER" => Some(Self::OutOfOrder),
+            "ERROR_CODE_SCHEDULED_UNREAD_LIMIT" => Some(Self::ScheduledUnreadLimit),
             "ERROR_CODE_OVERLOADED" => Some(Self::Overloaded),
             "ERROR_CODE_STORE_FULL" => Some(Self::StoreFull),
             "ERROR_CODE_STORE_UNAVAILABLE" => Some(Self::StoreUnavailable),
@@ -395,6 +400,10 @@ pub struct Message {
     /// A media type of at most 64 bytes; empty means text/plain in UTF-8.
     #[prost(string, tag = "2")]
     pub content_type: ::prost::alloc::string::String,
+    /// It was sent by a schedule, not by hand: its sender did not look, so it is no sign that they read what is before it,
+    /// and for them it is not unread. Only the server sets it.
+    #[prost(bool, tag = "3")]
+    pub scheduled: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GroupCreated {
@@ -536,12 +545,12 @@ pub struct ConversationSummary {
     pub last_seq: u64,
     #[prost(uint64, tag = "5")]
     pub last_ordinal: u64,
-    /// The position that unread counts from: the furthest of read, joined and own last message.
+    /// The position that unread counts from: the furthest of read, joined and own last message sent by hand.
     #[prost(uint64, tag = "6")]
     pub read_seq: u64,
     #[prost(uint64, tag = "7")]
     pub read_ordinal: u64,
-    /// last_ordinal - read_ordinal.
+    /// last_ordinal - read_ordinal, less the member's own scheduled messages after read_seq.
     #[prost(uint64, tag = "8")]
     pub unread: u64,
     /// The first seq that this member may read.

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_message_is_one_line_whatever_is_in_it() {
         let body = "two\nlines\tand \\ \u{1b}[2J".into();
-        let message = said(Content::Message(Message { body, content_type: String::new() }));
+        let message = said(Content::Message(Message { body, content_type: String::new(), scheduled: false }));
         let line = entry("#a\tb", &message, &people()).unwrap();
         assert_eq!(line, "message\t#a\\tb\t7\talice\ttwo\\nlines\\tand \\\\ \\u{1b}[2J");
     }

@@ -120,7 +120,7 @@ impl Client {
             Body::Send(sent) => {
                 let message = queue.remove(index).unwrap();
                 // The sender is not pushed its own message: the answer tells all of it.
-                let content = v1::Message { body: message.body, content_type: String::new() };
+                let content = v1::Message { body: message.body, content_type: String::new(), scheduled: false };
                 let entry = v1::Entry {
                     seq: sent.seq,
                     ordinal: sent.ordinal,
