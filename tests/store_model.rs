@@ -229,7 +229,8 @@ impl Run {
         let after = head.saturating_sub(plan.behind) + plan.ahead;
         let at = Position { seq: Seq(head), ordinal: head };
         let change = |&(n, joins): &(u64, bool)| {
-            let member = Member { read: at, ..Member::new(user(n), Role::Member, Position::START) };
+            let scheduled = (head + 1..=head + plan.entries % 4).map(Seq).collect();
+            let member = Member { read: at, scheduled, ..Member::new(user(n), Role::Member, Position::START) };
             if joins { MemberChange::Put(member) } else { take(n) }
         };
         Commit {

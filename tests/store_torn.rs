@@ -42,7 +42,7 @@ fn commit_turn(store: &Embedded, seq: u64) {
     reader.read.seq = Seq(seq);
     let turn = (0..GROUPS)
         .map(|n| Commit {
-            members: vec![godwit::chat::MemberChange::Put(reader), put(1 + seq)],
+            members: vec![godwit::chat::MemberChange::Put(reader.clone()), put(1 + seq)],
             details: Some(titled(&seq.to_string())),
             ..append(group(n), seq..=seq)
         })

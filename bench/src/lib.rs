@@ -16,7 +16,7 @@ pub use instant_store::InstantStore;
 pub use scratch_store::{ScratchStore, keep_pending};
 
 use bytes::Bytes;
-use godwit::chat::{LogEntry, MessageBody, NewMessage};
+use godwit::chat::{LogEntry, MessageBody, NewMessage, SentBy};
 use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId, v1};
 use prost::Message;
 use std::ops::RangeInclusive;
@@ -85,7 +85,7 @@ pub fn request(request_id: u64, body: v1::client_frame::Body) -> Bytes {
 /// A message as the rules of chat get it.
 pub fn new_message(number: u64) -> NewMessage {
     let content = MessageBody { body: body(BODY_BYTES), content_type: String::new() };
-    NewMessage { client_msg_id: msg(number), content, first_attempt: true, after: None }
+    NewMessage { client_msg_id: msg(number), content, first_attempt: true, after: None, by: SentBy::Hand }
 }
 
 /// An entry with a typical message.

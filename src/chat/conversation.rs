@@ -2,7 +2,7 @@
 
 use super::{
     Accepted, Action, Change, ConversationDetails, DedupeWindow, Effect, Input, LogEntry, Member, MemberChange,
-    Position, Question, Refusal, Reply, Role,
+    NewMessage, Position, Question, Refusal, Reply, Role, SentBy,
 };
 use godwit_proto::{ClientMsgId, ConversationId, ConversationKind, Seq, UserId, v1, v1::ErrorCode};
 use std::{
@@ -54,6 +54,8 @@ struct Pending<R> {
     entry: Option<LogEntry>,
     to: Arc<[UserId]>,
     read: Option<(UserId, Position)>,
+    /// The session that asked for the change has the entry from the answer. What a schedule sent, no session has.
+    answer_tells: bool,
     /// Who asked first; then who repeated it before it was durable, and whose answers rest on it. At most
     /// [`REPLIES_PER_CHANGE_MAX`].
     replies: Vec<(R, Reply)>,
@@ -181,15 +183,10 @@ impl<R: Clone + PartialEq> Conversation<R> {
             self.window.forget(entry.seq);
         }
         let origin = pending.replies.first().map(|(to, _)| to.clone());
-        for (to, mut reply) in pending.replies {
-            if let Reply::Read { position, unread } = &mut reply {
-                // More may have become durable while it waited.
-                *unread = self.durable.ordinal.saturating_sub(position.ordinal);
-            }
-            effects.push(Effect::Reply(to, reply));
-        }
+        effects.extend(pending.replies.into_iter().map(|(to, reply)| Effect::Reply(to, reply)));
         if let Some(entry) = pending.entry {
-            effects.push(Effect::FanOut { entry, to: pending.to, except: origin });
+            let except = origin.filter(|_| pending.answer_tells);
+            effects.push(Effect::FanOut { entry, to: pending.to, except });
         } else if let (Some((user, position)), Some(except)) = (pending.read, origin) {
             effects.push(Effect::ReadMoved { user, position, except });
         }
@@ -221,7 +218,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
     }
 
     fn on_mark_read(&mut self, input: &Input<R>, seq: Seq, effects: &mut Vec<Effect<R>>) -> Result<(), Stop> {
-        let mut member = *self.member(input.user)?;
+        let mut member = self.member(input.user)?.clone();
         // An entry on its way may be durable already and read, while its outcome is not here yet. If it fails after all,
         // this change fails with it.
         if seq > self.last.seq {
@@ -229,15 +226,21 @@ impl<R: Clone + PartialEq> Conversation<R> {
             return Err(Refusal::new(ErrorCode::SeqOutOfRange, message).into());
         }
         if seq <= member.position().seq {
-            let reply = Reply::Read { position: member.position(), unread: member.unread(self.durable.ordinal) };
+            let reply = self.read_reply(&member);
             self.answer(input, reply, effects);
             return Ok(());
         }
-        member.read = Position { seq, ordinal: self.ordinal_of(seq)? };
-        self.members.insert(member.user, member);
-        let reply = Reply::Read { position: member.read, unread: member.unread(self.durable.ordinal) };
+        member.on_read(Position { seq, ordinal: self.ordinal_of(seq)? });
+        self.members.insert(member.user, member.clone());
+        let reply = self.read_reply(&member);
         self.change(input, None, vec![MemberChange::Update(member)], None, reply, effects);
         Ok(())
+    }
+
+    /// How far somebody has read, as it will be when the answer leaves: it waits for all that is on its way, and for
+    /// nothing else, so the newest entry is the newest durable one then.
+    fn read_reply(&self, member: &Member) -> Reply {
+        Reply::Read { position: member.position(), unread: member.unread(self.last) }
     }
 
     /// Looks a repeated input up; answers it if it was accepted before. `Ok(true)`: it is answered or will be.
@@ -346,7 +349,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         }
         if !self.stored {
             // The first write makes the rows of everybody, so that both sides of a direct conversation list it.
-            members = self.members.values().copied().map(MemberChange::Put).collect();
+            members = self.members.values().cloned().map(MemberChange::Put).collect();
             self.stored = true;
         }
         let mut to = self.recipients.clone();
@@ -361,8 +364,9 @@ impl<R: Clone + PartialEq> Conversation<R> {
             }
             _ => None,
         };
+        let answer_tells = !matches!(&input.action, Action::Send(NewMessage { by: SentBy::Schedule, .. }));
         let replies = vec![(input.reply_to.clone(), reply)];
-        self.pending.push_back(Pending { entry: entry.clone(), to, read, replies });
+        self.pending.push_back(Pending { entry: entry.clone(), to, read, answer_tells, replies });
         effects.push(Effect::Commit(Change { after, entries: entry.into_iter().collect(), members, details }));
     }
 
@@ -391,7 +395,7 @@ impl From<Refusal> for Stop {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
     use super::*;
-    use crate::chat::{MessageBody, NewMessage};
+    use crate::chat::MessageBody;
 
     const LIMITS: ConversationLimits = ConversationLimits { dedupe_entries: 16, group_members_max: 16 };
 
@@ -413,7 +417,8 @@ mod tests {
 
     fn message(id: u8) -> Action {
         let content = MessageBody { body: "hello".into(), content_type: String::new() };
-        Action::Send(NewMessage { client_msg_id: ClientMsgId([id; 16]), content, first_attempt: true, after: None })
+        let client_msg_id = ClientMsgId([id; 16]);
+        Action::Send(NewMessage { client_msg_id, content, first_attempt: true, after: None, by: SentBy::Hand })
     }
 
     fn refused(effects: &[Effect<u32>]) -> bool {

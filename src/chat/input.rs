@@ -56,8 +56,20 @@ pub struct NewMessage {
     pub content: MessageBody,
     /// The sender's promise that the id is new.
     pub first_attempt: bool,
-    /// An earlier message of this sender that must have been accepted before this one may be.
+    /// An earlier message of this sender that must have been accepted before this one may be. A schedule has none.
     pub after: Option<ClientMsgId>,
+    /// Nothing that comes from a client says this: whoever hands the message in knows it.
+    pub by: SentBy,
+}
+
+/// What made a message leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SentBy {
+    /// Its author, who thereby has read what is before it.
+    Hand,
+    /// A schedule. Its author did not look: the message is not unread for them, nor a sign that they read what is
+    /// before it.
+    Schedule,
 }
 
 /// What is to be done, in this order.
@@ -74,7 +86,7 @@ pub enum Effect<R> {
         entry: LogEntry,
         /// Who were members when it was accepted; a removed member is told of the removal.
         to: Arc<[UserId]>,
-        /// Not to the session that sent it: that one gets the reply.
+        /// Not to the session that sent it: that one gets the reply. No session sends what a schedule does.
         except: Option<R>,
     },
     /// Tell a user's other sessions how far the user has read.

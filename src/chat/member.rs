@@ -1,5 +1,6 @@
 //! A member of a conversation, and how far they have come in it.
 
+use super::Scheduled;
 use godwit_proto::{Seq, UserId};
 
 /// A place in a log: an entry's seq, and the ordinal there. Ordered by seq.
@@ -26,7 +27,7 @@ pub enum Role {
 }
 
 /// One member's standing in one conversation. The store keeps it as one row, written whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Who.
     pub user: UserId,
@@ -38,22 +39,37 @@ pub struct Member {
     pub read: Position,
     /// The newest message that they sent by hand.
     pub own: Position,
+    /// What schedules sent for them after [`position`](Self::position).
+    pub scheduled: Scheduled,
 }
 
 impl Member {
     /// Somebody who has read nothing yet.
     pub fn new(user: UserId, role: Role, joined: Position) -> Self {
-        Self { user, role, joined, read: Position::START, own: Position::START }
+        Self { user, role, joined, read: Position::START, own: Position::START, scheduled: Scheduled::NONE }
     }
 
-    /// Where unread starts to count: the furthest of joined, read and own last message.
+    /// Where unread starts to count: the furthest of joined, read and own last message by hand.
     pub fn position(&self) -> Position {
         self.joined.max(self.read).max(self.own)
     }
 
-    /// Unread messages, given the ordinal of the newest entry.
-    pub fn unread(&self, last_ordinal: u64) -> u64 {
-        last_ordinal.saturating_sub(self.position().ordinal)
+    /// Unread messages, given the newest entry that counts. The row may know of later ones.
+    pub fn unread(&self, last: Position) -> u64 {
+        let own = self.scheduled.count(last.seq);
+        last.ordinal.saturating_sub(self.position().ordinal).saturating_sub(own)
+    }
+
+    /// They said that they have read up to here, which is further than their position.
+    pub(super) fn on_read(&mut self, position: Position) {
+        self.read = position;
+        self.scheduled.forget(position.seq);
+    }
+
+    /// They sent this by hand.
+    pub(super) fn on_sent(&mut self, position: Position) {
+        self.own = position;
+        self.scheduled.forget(position.seq);
     }
 
     /// The first entry that they may read.
@@ -63,7 +79,7 @@ impl Member {
 }
 
 /// A change to a conversation's members, as the store writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberChange {
     /// Inserts or overwrites the whole row.
     Put(Member),

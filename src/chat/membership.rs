@@ -63,7 +63,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let mut changes = Vec::with_capacity(others.len());
         for user in others {
             let member = Member::new(user, Role::Member, joined);
-            self.members.insert(user, member);
+            self.members.insert(user, member.clone());
             changes.push(MemberChange::Put(member));
         }
         self.members_changed();
@@ -100,7 +100,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             if let Some(heir) = heir {
                 heir.role = Role::Owner;
                 new_owner_id = heir.user.as_u64();
-                changes.push(MemberChange::Put(*heir));
+                changes.push(MemberChange::Put(heir.clone()));
             }
         }
         let removed = v1::MemberRemoved { member_id: user.as_u64(), new_owner_id };

@@ -8,14 +8,16 @@ mod entry;
 mod input;
 mod member;
 mod membership;
+mod scheduled;
 mod sending;
 mod window;
 
 pub use conversation::{Conversation, ConversationLimits};
 pub use entry::{LogEntry, MessageBody};
-pub use input::{Accepted, Action, Change, Effect, Input, NewMessage, Question, Refusal, Reply};
+pub use input::{Accepted, Action, Change, Effect, Input, NewMessage, Question, Refusal, Reply, SentBy};
 pub use member::{ConversationDetails, Member, MemberChange, Position, Role};
 pub use membership::recipients_of;
+pub use scheduled::{SCHEDULED_UNREAD_MAX, Scheduled};
 use window::DedupeWindow;
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Sending a message.
 
-use super::{Conversation, Effect, Input, MemberChange, NewMessage, Position, Refusal, conversation::Stop};
+use super::{
+    Conversation, Effect, Input, MemberChange, NewMessage, Position, Refusal, SCHEDULED_UNREAD_MAX, SentBy,
+    conversation::Stop,
+};
 use godwit_proto::{v1, v1::ErrorCode};
 
 /// How long a client waits before it repeats a message that would overtake another.
@@ -18,7 +21,11 @@ impl<R: Clone + PartialEq> Conversation<R> {
         if self.is_repeated(input, message.client_msg_id, message.first_attempt, effects)? {
             return Ok(());
         }
-        let mut member = *self.member(input.user)?;
+        let member = self.member(input.user)?;
+        if message.by == SentBy::Schedule && member.scheduled.is_full() {
+            let refusal = format!("its author did not look while {SCHEDULED_UNREAD_MAX} scheduled messages were sent");
+            return Err(Refusal::new(ErrorCode::ScheduledUnreadLimit, refusal).into());
+        }
         if let Some(after) = message.after
             && self.find(input.user, after, false)?.is_none()
         {
@@ -28,12 +35,16 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let content = v1::entry::Content::Message(v1::Message {
             body: message.content.body.clone(),
             content_type: message.content.content_type.clone(),
-            scheduled: false,
+            scheduled: message.by == SentBy::Schedule,
         });
         let entry = self.next_entry(now_ms, input.user, message.client_msg_id, content);
-        member.own = Position { seq: entry.seq, ordinal: entry.ordinal };
-        self.members.insert(member.user, member);
-        self.append(input, entry, vec![MemberChange::Update(member)], None, effects);
+        let Some(member) = self.members.get_mut(&input.user) else { unreachable!("the sender is a member") };
+        match message.by {
+            SentBy::Hand => member.on_sent(Position { seq: entry.seq, ordinal: entry.ordinal }),
+            SentBy::Schedule => member.scheduled.push(entry.seq),
+        }
+        let row = MemberChange::Update(member.clone());
+        self.append(input, entry, vec![row], None, effects);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Limits;
 use crate::{
-    chat::{Action, MessageBody, NewMessage, Refusal},
+    chat::{Action, MessageBody, NewMessage, Refusal, SentBy},
     store::{Direction, PageLimit},
 };
 use bytes::Bytes;
@@ -66,6 +66,7 @@ pub fn send(request: v1::SendRequest, limits: &Limits) -> Result<(ConversationId
         content: MessageBody { body: request.body, content_type: request.content_type },
         first_attempt: request.first_attempt,
         after,
+        by: SentBy::Hand,
     };
     Ok((conversation, Action::Send(message)))
 }
@@ -180,5 +181,28 @@ pub fn group_only(conversation: ConversationId) -> Result<(), Refusal> {
     match conversation.kind() {
         ConversationKind::Group => Ok(()),
         ConversationKind::Direct(..) => Err(invalid("a direct conversation's members are in its id")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use prost::{Message, encoding};
+
+    #[test]
+    fn a_client_cannot_say_that_a_schedule_sent_its_message() {
+        let request = v1::SendRequest {
+            conversation_id: ConversationId::group([1; 16]).to_bytes(),
+            client_msg_id: ClientMsgId([2; 16]).to_bytes(),
+            body: "hello".into(),
+            ..v1::SendRequest::default()
+        };
+        let mut bytes = request.encode_to_vec();
+        // Whatever field it hopes for.
+        (7..=64).for_each(|field| encoding::bool::encode(field, &true, &mut bytes));
+        let (_, action) = send(v1::SendRequest::decode(&*bytes).unwrap(), &Limits::default()).unwrap();
+        let Action::Send(message) = action else { unreachable!("a send is a send") };
+        assert_eq!((message.by, &message.content.body[..]), (SentBy::Hand, &b"hello"[..]));
     }
 }

@@ -6,7 +6,7 @@ use super::{
     services::refusal,
 };
 use crate::{
-    chat::{Refusal, Role},
+    chat::{Position, Refusal, Role},
     store::{Direction, Store, StoredSummary},
 };
 use godwit_proto::{
@@ -200,21 +200,21 @@ async fn lines(
 
 fn line(id: ConversationId, summary: StoredSummary, acked: Seq) -> v1::ConversationSummary {
     let StoredSummary { details, last, member, member_count } = summary;
-    let (last_seq, last_ordinal) = last.as_ref().map_or((Seq::ZERO, 0), |entry| (entry.seq, entry.ordinal));
+    let end = last.as_ref().map_or(Position::START, |entry| Position { seq: entry.seq, ordinal: entry.ordinal });
     let position = member.position();
     v1::ConversationSummary {
         conversation_id: id.to_bytes(),
         title: details.title,
         last_entry: last.as_ref().map(|entry| entry.to_proto()),
-        last_seq: last_seq.as_u64(),
-        last_ordinal,
+        last_seq: end.seq.as_u64(),
+        last_ordinal: end.ordinal,
         read_seq: position.seq.as_u64(),
         read_ordinal: position.ordinal,
-        unread: member.unread(last_ordinal),
+        unread: member.unread(end),
         first_seq: member.first_seq().as_u64(),
         role: role(member.role).into(),
         member_count,
-        acked_seq: acked.min(last_seq).as_u64(),
+        acked_seq: acked.min(end.seq).as_u64(),
     }
 }
 

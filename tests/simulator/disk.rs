@@ -61,10 +61,10 @@ impl Disk {
         for change in &commit.members {
             match change {
                 MemberChange::Put(member) | MemberChange::Update(member) => {
-                    let old = stored.members.insert(member.user, *member);
+                    let old = stored.members.insert(member.user, member.clone());
                     if self.bug == Some(Bug::LostRead) {
                         let read = old.map_or(member.read, |old| old.read);
-                        stored.members.insert(member.user, Member { read, ..*member });
+                        stored.members.insert(member.user, Member { read, ..member.clone() });
                     }
                 }
                 MemberChange::Remove(user) => {
@@ -80,7 +80,7 @@ impl Disk {
         let stored = self.conversations.get(&id)?;
         Some(LoadedConversation {
             details: stored.details.clone(),
-            members: stored.members.values().copied().collect(),
+            members: stored.members.values().cloned().collect(),
             tail: stored.log[stored.log.len().saturating_sub(tail)..].to_vec(),
         })
     }
@@ -123,13 +123,13 @@ impl Disk {
     pub fn summary(&self, id: ConversationId, user: UserId) -> Option<StoredSummary> {
         let stored = self.conversations.get(&id)?;
         let member = match stored.members.get(&user) {
-            None if self.bug == Some(Bug::OpenDoor) => *stored.members.values().next()?,
-            member => *member?,
+            None if self.bug == Some(Bug::OpenDoor) => stored.members.values().next()?,
+            member => member?,
         };
         Some(StoredSummary {
             details: stored.details.clone(),
             last: stored.log.last().cloned(),
-            member,
+            member: member.clone(),
             member_count: stored.members.len() as u32,
         })
     }

@@ -259,7 +259,7 @@ pub fn loading_gives_details_members_and_tail<H: Harness>(h: &H) {
     owner.read = Position { seq: Seq(4), ordinal: 3 };
     owner.own = Position { seq: Seq(5), ordinal: 4 };
     let first = Commit {
-        members: vec![put(9), MemberChange::Put(owner), put(1)],
+        members: vec![put(9), MemberChange::Put(owner.clone()), put(1)],
         details: Some(titled("Watts")),
         ..append(group(1), 1..=6)
     };
@@ -268,7 +268,7 @@ pub fn loading_gives_details_members_and_tail<H: Harness>(h: &H) {
     commit(&store, vec![append(group(1), 7..=8)]);
     let loaded = |tail| LoadedConversation {
         details: titled("Watts"),
-        members: vec![member(1), owner, member(9)],
+        members: vec![member(1), owner.clone(), member(9)],
         tail: entries(tail),
     };
     assert_eq!(load(&store, group(1), 4), Some(loaded(5..=8)));
@@ -288,16 +288,36 @@ pub fn a_member_is_overwritten_and_removed<H: Harness>(h: &H) {
     commit(&store, vec![Commit { members: vec![put(1), put(2), put(3)], ..append(group(1), 1..=1) }]);
     let store = h.between(store);
     let read = Member { read: Position { seq: Seq(1), ordinal: 1 }, ..member(2) };
-    commit(&store, vec![change(group(1), 1, vec![MemberChange::Put(read), take(1)])]);
-    assert_eq!(load(&store, group(1), 1).unwrap().members, [read, member(3)]);
+    commit(&store, vec![change(group(1), 1, vec![MemberChange::Put(read.clone()), take(1)])]);
+    assert_eq!(load(&store, group(1), 1).unwrap().members, [read.clone(), member(3)]);
     let store = h.between(store);
-    assert_eq!(load(&store, group(1), 1).unwrap().members, [read, member(3)]);
+    assert_eq!(load(&store, group(1), 1).unwrap().members, [read.clone(), member(3)]);
     assert_eq!(wait(store.conversations_of(user(1), None, 9)).unwrap(), []);
     assert_eq!(summary(&store, group(1), 1), None);
     commit(&store, vec![change(group(1), 1, vec![put(1), take(77)])]);
     let store = h.between(store);
     assert_eq!(load(&store, group(1), 1).unwrap().members, [member(1), read, member(3)]);
     assert_eq!(wait(store.conversations_of(user(1), None, 9)).unwrap(), [group(1)]);
+}
+
+pub fn what_schedules_sent_for_a_member_is_part_of_the_row<H: Harness>(h: &H) {
+    let store = h.open();
+    let scheduled = |seqs: &[u64]| Member { scheduled: seqs.iter().map(|seq| Seq(*seq)).collect(), ..member(2) };
+    let some = scheduled(&[2, 3, 300, 1 << 40]);
+    commit(&store, vec![Commit { members: vec![put(1), put(2)], ..append(group(1), 1..=3) }]);
+    let store = h.between(store);
+    commit(&store, vec![change(group(1), 3, vec![MemberChange::Update(some.clone())])]);
+    let store = h.between(store);
+    assert_eq!(load(&store, group(1), 1).unwrap().members, [member(1), some.clone()]);
+    assert_eq!(summary(&store, group(1), 2).unwrap().member, some);
+    // As many as a member may have, and then none: the row is written whole.
+    let many = scheduled(&(1..=256).map(|n| n * 1_000_000_007).collect::<Vec<_>>());
+    commit(&store, vec![change(group(1), 3, vec![MemberChange::Update(many.clone())])]);
+    let store = h.between(store);
+    assert_eq!(summary(&store, group(1), 2).unwrap().member, many);
+    commit(&store, vec![change(group(1), 3, vec![MemberChange::Update(member(2))])]);
+    let store = h.between(store);
+    assert_eq!(load(&store, group(1), 1).unwrap().members, [member(1), member(2)]);
 }
 
 pub fn a_member_changed_twice_in_one_commit_ends_as_the_last_says<H: Harness>(h: &H) {

@@ -48,6 +48,7 @@ macro_rules! conformance {
             an_entry_is_found_by_what_its_sender_called_it,
             loading_gives_details_members_and_tail,
             a_member_is_overwritten_and_removed,
+            what_schedules_sent_for_a_member_is_part_of_the_row,
             a_member_changed_twice_in_one_commit_ends_as_the_last_says,
             summaries_come_in_the_order_asked,
             member_counts_follow_joins_and_leaves,

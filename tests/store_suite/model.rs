@@ -45,7 +45,7 @@ impl Model {
         for change in &commit.members {
             match change {
                 MemberChange::Put(member) | MemberChange::Update(member) => {
-                    conversation.members.insert(member.user, *member)
+                    conversation.members.insert(member.user, member.clone())
                 }
                 MemberChange::Remove(user) => conversation.members.remove(user),
             };
@@ -60,7 +60,7 @@ impl Model {
         let there = self.conversations.get(&conversation)?;
         Some(LoadedConversation {
             details: there.details.clone(),
-            members: there.members.values().copied().collect(),
+            members: there.members.values().cloned().collect(),
             tail: there.log[there.log.len().saturating_sub(tail.max(1))..].to_vec(),
         })
     }
@@ -97,7 +97,7 @@ impl Model {
         Some(StoredSummary {
             details: there.details.clone(),
             last: there.log.last().cloned(),
-            member: *there.members.get(&user)?,
+            member: there.members.get(&user)?.clone(),
             member_count: there.members.len() as u32,
         })
     }

@@ -130,7 +130,7 @@ fn a_member_who_comes_back_starts_anew() {
     for _ in 0..5 {
         talk.commit();
     }
-    let bob = talk.conversation.members[&user(BOB)];
+    let bob = &talk.conversation.members[&user(BOB)];
     assert_eq!((bob.first_seq(), bob.own, talk.unread(BOB)), (Seq(5), Position::START, 1));
 }
 

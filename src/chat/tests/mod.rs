@@ -4,7 +4,9 @@
 
 mod members;
 mod reading;
+mod recount;
 mod recovery;
+mod scheduled;
 mod sending;
 
 use super::*;
@@ -29,6 +31,8 @@ struct Talk {
     /// What the store has not answered.
     commits: std::collections::VecDeque<Change>,
     log: Vec<LogEntry>,
+    /// The members' rows as the store has them.
+    rows: std::collections::BTreeMap<UserId, Member>,
     replies: Vec<(Ticket, Reply)>,
     /// Every fan-out: seq, recipients, and the session that is left out.
     pushed: Vec<(u64, Vec<u64>, Option<Ticket>)>,
@@ -51,6 +55,7 @@ impl Talk {
             next_ticket: 1,
             commits: Default::default(),
             log: Vec::new(),
+            rows: Default::default(),
             replies: Vec::new(),
             pushed: Vec::new(),
             read_pushed: Vec::new(),
@@ -86,13 +91,43 @@ impl Talk {
         self.ask(who, message(id, true, None))
     }
 
+    /// A schedule of somebody sends.
+    fn schedule(&mut self, who: u64, id: u8) -> Ticket {
+        self.ask(who, text(id.into(), SentBy::Schedule))
+    }
+
+    /// The conversation as the store would give it back.
+    fn reload(&mut self) {
+        assert!(self.conversation.is_idle(), "the store has not answered everything");
+        let id = self.conversation.id;
+        let tail = &self.log[self.log.len().saturating_sub(self.limits.dedupe_entries)..];
+        self.conversation = match self.rows.is_empty() {
+            true => Conversation::new(id, self.limits),
+            false => {
+                let members = self.rows.values().cloned().collect();
+                Conversation::load(id, self.limits, ConversationDetails::default(), members, tail)
+            }
+        };
+    }
+
     /// The oldest change is durable.
     fn commit(&mut self) {
         let change = self.commits.pop_front().expect("a change is on its way");
-        self.log.extend(change.entries);
+        self.store(change);
         let mut effects = Vec::new();
         self.conversation.on_committed(None, &mut effects);
         self.carry_out(effects);
+    }
+
+    /// What the store has of a change that it made durable.
+    fn store(&mut self, change: Change) {
+        self.log.extend(change.entries);
+        for change in change.members {
+            match change {
+                MemberChange::Put(member) | MemberChange::Update(member) => self.rows.insert(member.user, member),
+                MemberChange::Remove(user) => self.rows.remove(&user),
+            };
+        }
     }
 
     /// The oldest change failed.
@@ -143,9 +178,9 @@ impl Talk {
         }
     }
 
+    /// What the rules would say now.
     fn unread(&self, who: u64) -> u64 {
-        let member = self.conversation.members[&user(who)];
-        member.unread(self.conversation.durable().ordinal)
+        self.conversation.members[&user(who)].unread(self.conversation.durable())
     }
 }
 
@@ -158,10 +193,15 @@ fn msg(raw: u128) -> ClientMsgId {
 }
 
 fn message(id: u8, first_attempt: bool, after: Option<u8>) -> Action {
-    Action::Send(NewMessage {
-        client_msg_id: msg(id.into()),
-        content: MessageBody { body: Bytes::from(format!("message {id}")), content_type: String::new() },
-        first_attempt,
-        after: after.map(|after| msg(after.into())),
-    })
+    let after = after.map(|after| msg(after.into()));
+    Action::Send(NewMessage { first_attempt, after, ..new_message(id.into(), SentBy::Hand) })
+}
+
+fn text(id: u128, by: SentBy) -> Action {
+    Action::Send(new_message(id, by))
+}
+
+fn new_message(id: u128, by: SentBy) -> NewMessage {
+    let content = MessageBody { body: Bytes::from(format!("message {id}")), content_type: String::new() };
+    NewMessage { client_msg_id: msg(id), content, first_attempt: false, after: None, by }
 }

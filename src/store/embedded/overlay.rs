@@ -65,8 +65,8 @@ impl Overlay {
         for change in &commit.members {
             let user = change.user();
             let (member, membership) = match change {
-                MemberChange::Put(member) => (Some(*member), Some(true)),
-                MemberChange::Update(member) => (Some(*member), None),
+                MemberChange::Put(member) => (Some(member.clone()), Some(true)),
+                MemberChange::Update(member) => (Some(member.clone()), None),
                 MemberChange::Remove(_) => (None, Some(false)),
             };
             pending.members.insert(user, Numbered { number, value: member });
@@ -198,11 +198,11 @@ impl Pending {
 
     /// `Some(None)` for a member who was taken out.
     pub(super) fn member(&self, user: UserId) -> Option<Option<Member>> {
-        self.members.get(&user).map(|member| member.value)
+        self.members.get(&user).map(|member| member.value.clone())
     }
 
     pub(super) fn members(&self) -> Vec<(UserId, Option<Member>)> {
-        self.members.iter().map(|(user, member)| (*user, member.value)).collect()
+        self.members.iter().map(|(user, member)| (*user, member.value.clone())).collect()
     }
 
     /// The pending part of a page, in the order of reading, as far as the page has room for it.

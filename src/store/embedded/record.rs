@@ -2,7 +2,7 @@
 
 use super::{error::RowError, rows::MemberChangeRow};
 use crate::{
-    chat::LogEntry,
+    chat::{LogEntry, MemberChange},
     store::{Commit, ConversationDetails},
 };
 use bytes::Bytes;
@@ -59,9 +59,14 @@ impl Record {
 pub(super) fn commit_bytes(commit: &Commit) -> usize {
     const FIXED: usize = 64;
     const MEMBER: usize = 64;
+    const SCHEDULED: usize = 10;
+    let member = |change: &MemberChange| match change {
+        MemberChange::Put(member) | MemberChange::Update(member) => MEMBER + SCHEDULED * member.scheduled.seqs().len(),
+        MemberChange::Remove(_) => MEMBER,
+    };
     let entries: usize = commit.entries.iter().map(|entry| entry.encoded.len() + FIXED).sum();
     let title = commit.details.as_ref().map_or(0, |details| details.title.len());
-    FIXED + entries + MEMBER * commit.members.len() + title
+    FIXED + entries + commit.members.iter().map(member).sum::<usize>() + title
 }
 
 /// Encodes what [`CommitRow`] decodes. By hand, because every message goes through here, and the entries are encoded.
@@ -144,7 +149,7 @@ impl CommitRow {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::chat::{Member, MemberChange, Position, Role};
+    use crate::chat::{Member, Position, Role};
     use godwit_proto::{UserId, v1};
 
     #[test]
@@ -161,6 +166,7 @@ mod tests {
         let mut member = Member::new(user, Role::Owner, Position { seq: Seq(2), ordinal: 1 });
         member.read = Position { seq: Seq(3), ordinal: 2 };
         member.own = Position { seq: Seq(4), ordinal: 3 };
+        member.scheduled = [Seq(5), Seq(900)].into_iter().collect();
         let commit = Commit {
             conversation: ConversationId::group([9; 16]),
             after: Seq(3),

@@ -49,8 +49,8 @@ impl<'a> Round<'a> {
             if let Some(details) = &commit.details {
                 changes.details = Some(details);
             }
-            for &change in &commit.members {
-                changes.change_member(change);
+            for change in &commit.members {
+                changes.change_member(change.clone());
             }
         }
         Self { conversations, upto: records.last().map_or(0, |record| record.number) }
@@ -309,8 +309,9 @@ mod tests {
         let keyspaces = Keyspaces::open(dir.path(), &EmbeddedOptions::new(dir.path())).unwrap();
         let user = UserId::new(7).unwrap();
         let joined = Member::new(user, Role::Member, Position::START);
-        let wrote = Member { own: Position { seq: Seq(1), ordinal: 1 }, ..joined };
-        let records = [member_record(1, MemberChange::Put(joined)), member_record(2, MemberChange::Update(wrote))];
+        let wrote = Member { own: Position { seq: Seq(1), ordinal: 1 }, ..joined.clone() };
+        let records =
+            [member_record(1, MemberChange::Put(joined)), member_record(2, MemberChange::Update(wrote.clone()))];
         Round::new(&records).write(&keyspaces, NONE, false, 1, OwnedWriteBatch::commit).unwrap();
         assert!(keyspaces.memberships.contains_key(keys::membership(user, group())).unwrap());
         assert_eq!(conversation(&keyspaces).member_count, 1);

@@ -56,6 +56,9 @@ pub(super) struct MemberRow {
     own_seq: u64,
     #[prost(uint64, tag = "8")]
     own_ordinal: u64,
+    /// Ascending. Absent for nearly everybody.
+    #[prost(uint64, repeated, tag = "9")]
+    scheduled_seqs: Vec<u64>,
 }
 
 /// In a record: one of the three is set.
@@ -135,6 +138,7 @@ impl From<&Member> for MemberRow {
             read_ordinal: member.read.ordinal,
             own_seq: member.own.seq.0,
             own_ordinal: member.own.ordinal,
+            scheduled_seqs: member.scheduled.seqs().iter().map(|seq| seq.0).collect(),
         }
     }
 }
@@ -145,12 +149,16 @@ impl MemberRow {
     }
 
     fn member(&self) -> Result<Member, RowError> {
+        if !self.scheduled_seqs.is_sorted_by(|seq, next| seq < next) {
+            return Err(RowError::Damaged("scheduled messages of a member that are not ascending".to_owned()));
+        }
         Ok(Member {
             user: user_id(self.user)?,
             role: if self.owner { Role::Owner } else { Role::Member },
             joined: Position { seq: Seq(self.joined_seq), ordinal: self.joined_ordinal },
             read: Position { seq: Seq(self.read_seq), ordinal: self.read_ordinal },
             own: Position { seq: Seq(self.own_seq), ordinal: self.own_ordinal },
+            scheduled: self.scheduled_seqs.iter().map(|seq| Seq(*seq)).collect(),
         })
     }
 }
@@ -250,4 +258,33 @@ impl DeviceRow {
 
 fn user_id(raw: u64) -> Result<UserId, RowError> {
     UserId::new(raw).map_err(|error| RowError::Damaged(error.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn member() -> Member {
+        let at = |seq, ordinal| Position { seq: Seq(seq), ordinal };
+        let joined = Member::new(UserId::new(7).unwrap(), Role::Owner, at(2, 1));
+        Member { read: at(3, 2), own: at(300, 200), ..joined }
+    }
+
+    #[test]
+    fn a_member_without_scheduled_messages_is_the_row_that_it_was_before_there_were_any() {
+        let before = b"\x09\x07\0\0\0\0\0\0\0\x10\x01\x18\x02\x20\x01\x28\x03\x30\x02\x38\xac\x02\x40\xc8\x01";
+        assert_eq!(MemberRow::from(&member()).encode_to_vec(), before);
+        assert_eq!(MemberRow::read(before).unwrap(), member());
+    }
+
+    #[test]
+    fn scheduled_messages_that_are_not_ascending_are_damage() {
+        let read = |seqs: [u64; 2]| {
+            let member = Member { scheduled: seqs.map(Seq).into_iter().collect(), ..member() };
+            MemberRow::read(&MemberRow::from(&member).encode_to_vec()).map(|read| assert_eq!(read, member))
+        };
+        assert!(read([301, 303]).is_ok());
+        assert!(read([303, 301]).is_err() && read([301, 301]).is_err());
+    }
 }
