@@ -24,6 +24,7 @@ struct Fact {
     sent_ms: u64,
     sender: UserId,
     is_message: bool,
+    is_scheduled: bool,
 }
 
 /// One time that somebody was a member.
@@ -65,6 +66,7 @@ impl Ledger {
         assert_eq!(proto.sender_id, entry.sender.as_u64(), "{id:?}: the header lies");
         let content = proto.content.as_ref().unwrap_or_else(|| panic!("{id:?}: an entry without content"));
         let is_message = matches!(content, Content::Message(_));
+        let is_scheduled = matches!(content, Content::Message(message) if message.scheduled);
         let ordinal = self.ordinal(self.len()) + u64::from(is_message);
         assert_eq!(entry.ordinal, ordinal, "{id:?} {:?}: the ordinal is wrong", entry.seq);
         let previous_ms = self.facts.last().map_or(0, |fact| fact.sent_ms);
@@ -73,7 +75,7 @@ impl Ledger {
         let before = self.by_id.insert((entry.sender, entry.client_msg_id), seq);
         assert!(before.is_none(), "{id:?}: {:?} is in the log twice, as {before:?} and {seq}", entry.client_msg_id);
         self.follow(now_ms, seq, entry.sender, content);
-        self.facts.push(Fact { ordinal, sent_ms: entry.sent_ms, sender: entry.sender, is_message });
+        self.facts.push(Fact { ordinal, sent_ms: entry.sent_ms, sender: entry.sender, is_message, is_scheduled });
     }
 
     fn follow(&mut self, now_ms: u64, seq: u64, sender: UserId, content: &Content) {
@@ -149,12 +151,18 @@ impl Ledger {
         range.iter().filter(|fact| fact.is_message && fact.sender != user).count() as u64
     }
 
-    /// The last message that somebody sent since they joined, as of an entry; 0 for none.
+    /// The last message that somebody sent by hand since they joined, as of an entry; 0 for none.
     pub fn own(&self, user: UserId, up_to: u64) -> u64 {
         let joined = self.stay(user).map_or(0, |stay| stay.joined);
-        let mut seqs = (joined + 1..=up_to).rev();
-        seqs.find(|seq| self.facts[*seq as usize - 1].is_message && self.facts[*seq as usize - 1].sender == user)
-            .unwrap_or(0)
+        let by_hand = |fact: &Fact| fact.is_message && !fact.is_scheduled && fact.sender == user;
+        (joined + 1..=up_to).rev().find(|seq| by_hand(&self.facts[*seq as usize - 1])).unwrap_or(0)
+    }
+
+    /// What schedules sent for somebody after an entry.
+    fn scheduled(&self, user: UserId, after: u64) -> Vec<u64> {
+        let mine =
+            |seq: &u64| self.facts[*seq as usize - 1].is_scheduled && self.facts[*seq as usize - 1].sender == user;
+        (after + 1..=self.len()).filter(mine).collect()
     }
 
     pub fn find(&self, user: UserId, id: ClientMsgId) -> Option<u64> {
@@ -170,6 +178,9 @@ impl Ledger {
             assert_eq!(member.joined.seq.as_u64(), stay.joined, "{id:?}: {member:?} joined elsewhere");
             let own = self.own(member.user, self.len());
             assert_eq!(member.own.seq.as_u64(), own, "{id:?}: {member:?} wrote last elsewhere");
+            let scheduled: Vec<u64> = member.scheduled.seqs().iter().map(|seq| seq.as_u64()).collect();
+            let counted = self.scheduled(member.user, member.position().seq.as_u64());
+            assert_eq!(scheduled, counted, "{id:?}: {member:?} has other scheduled messages ahead");
             for Position { seq, ordinal } in [member.joined, member.own, member.read] {
                 assert!(seq.as_u64() <= self.len(), "{id:?}: {member:?} is beyond the log");
                 assert_eq!(ordinal, self.ordinal(seq.as_u64()), "{id:?}: an ordinal of {member:?} is wrong");

@@ -81,7 +81,7 @@ impl View {
         let mine = |ids: &[u64]| ids.contains(&me.as_u64());
         let by_me = entry.sender_id == me.as_u64();
         match &entry.content {
-            Some(Content::Message(_)) if by_me => self.read = self.read.max(entry.seq),
+            Some(Content::Message(message)) if by_me && !message.scheduled => self.read = self.read.max(entry.seq),
             Some(Content::GroupCreated(created)) if by_me || mine(&created.member_ids) => {
                 self.read = self.read.max(entry.seq);
             }
