@@ -224,3 +224,39 @@ fn role(role: Role) -> v1::Role {
         Role::Owner => v1::Role::Owner,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        chat::{LogEntry, Member},
+        store::ConversationDetails,
+    };
+
+    #[test]
+    fn a_line_of_the_list_counts_what_is_after_the_position_without_own_messages_of_schedules() {
+        let id = ConversationId::group([1; 16]);
+        let me = UserId::new(1).unwrap();
+        let joined = Position { seq: Seq(2), ordinal: 1 };
+        let line = |scheduled: &[u64]| {
+            let scheduled = scheduled.iter().map(|seq| Seq(*seq)).collect();
+            let member = Member { scheduled, ..Member::new(me, Role::Member, joined) };
+            let last = LogEntry::new(&v1::Entry {
+                seq: 9,
+                ordinal: 7,
+                sender_id: 2,
+                client_msg_id: id.to_bytes(),
+                ..v1::Entry::default()
+            });
+            let details = ConversationDetails::default();
+            line(id, StoredSummary { details, last: Some(last), member, member_count: 2 }, Seq::ZERO)
+        };
+        let counted = |scheduled| {
+            let line = line(scheduled);
+            (line.read_seq, line.read_ordinal, line.unread)
+        };
+        assert_eq!(counted(&[]), (2, 1, 6));
+        assert_eq!(counted(&[4, 9]), (2, 1, 4));
+    }
+}
