@@ -10,7 +10,7 @@ mod vshard;
 
 pub use conversation_id::{ConversationId, ConversationKind, InvalidConversationId};
 pub use ids::{ClientMsgId, DeviceId, InvalidId, Seq, UserId};
-pub use vshard::{VSHARDS, Vshard};
+pub use vshard::{VSHARDS, Vshard, VshardSet};
 
 /// The ALPN protocol name of version 1.
 pub const ALPN: &[u8] = b"godwit/1";

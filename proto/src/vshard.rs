@@ -1,6 +1,7 @@
 //! Virtual shards: the fixed number of slots that users and conversations hash to.
 
 use crate::{ConversationId, UserId};
+use std::fmt;
 
 /// How many virtual shards there are. Never changes: rows in the store and connection IDs are made from it.
 pub const VSHARDS: u16 = 4096;
@@ -21,6 +22,11 @@ impl Vshard {
         Self::of_hash(mix(mix((both >> 64) as u64) ^ both as u64))
     }
 
+    /// Every slot, ascending.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..VSHARDS).map(Self)
+    }
+
     /// The slot number, 0..4096.
     pub const fn index(self) -> u16 {
         self.0
@@ -28,6 +34,34 @@ impl Vshard {
 
     fn of_hash(hash: u64) -> Self {
         Self((hash % u64::from(VSHARDS)) as u16)
+    }
+}
+
+/// Some of the slots, those of one core for example.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VshardSet([u64; VSHARDS as usize / 64]);
+
+impl VshardSet {
+    /// Whether a slot is among them.
+    pub const fn contains(&self, vshard: Vshard) -> bool {
+        self.0[vshard.0 as usize / 64] >> (vshard.0 % 64) & 1 == 1
+    }
+}
+
+impl FromIterator<Vshard> for VshardSet {
+    fn from_iter<I: IntoIterator<Item = Vshard>>(vshards: I) -> Self {
+        let mut set = Self([0; VSHARDS as usize / 64]);
+        for Vshard(index) in vshards {
+            set.0[usize::from(index) / 64] |= 1 << (index % 64);
+        }
+        set
+    }
+}
+
+impl fmt::Debug for VshardSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vshards = Vshard::all().filter(|vshard| self.contains(*vshard)).map(Vshard::index);
+        f.debug_set().entries(vshards).finish()
     }
 }
 
@@ -48,6 +82,14 @@ mod tests {
         assert_eq!(Vshard::of_user(UserId::new(1).unwrap()).index(), 0x5e5);
         let direct = ConversationId::direct(UserId::new(1).unwrap(), UserId::new(2).unwrap());
         assert_eq!(Vshard::of_conversation(direct).index(), 0xeeb);
+    }
+
+    #[test]
+    fn a_set_holds_exactly_the_slots_it_was_made_of() {
+        let odd = |vshard: &Vshard| vshard.index() % 3 == 1;
+        let set: VshardSet = Vshard::all().filter(odd).collect();
+        assert!(Vshard::all().all(|vshard| set.contains(vshard) == odd(&vshard)));
+        assert_eq!(Vshard::all().count(), usize::from(VSHARDS));
     }
 
     #[test]

@@ -8,10 +8,15 @@
 
 pub mod embedded;
 mod log;
+mod timers;
 mod users;
 
 pub use log::{
     Commit, CommitOutcome, ConversationDetails, Direction, LoadedConversation, LogStore, PageLimit, StoredSummary,
+};
+pub use timers::{
+    DueTimer, TIMER_PAYLOAD_BYTES_MAX, TimerChange, TimerId, TimerKey, TimerKind, TimerOutcome, TimerOwner, TimerRow,
+    TimerStore,
 };
 pub use users::{
     AckedPosition, CreateUserOutcome, InvitationId, NewToken, Revoke, TokenHash, TokenRecord, UserRecord, UserStore,
@@ -20,9 +25,9 @@ pub use users::{
 use thiserror::Error;
 
 /// Everything the server keeps.
-pub trait Store: LogStore + UserStore {}
+pub trait Store: LogStore + UserStore + TimerStore {}
 
-impl<T: LogStore + UserStore> Store for T {}
+impl<T: LogStore + UserStore + TimerStore> Store for T {}
 
 /// Why a store did not do what it was asked. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

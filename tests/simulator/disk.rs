@@ -4,12 +4,13 @@ use crate::{ledger::Ledger, settings::Bug};
 use godwit::{
     chat::{ConversationDetails, LogEntry, Member, MemberChange},
     store::{
-        Commit, CommitOutcome, CreateUserOutcome, Direction, LoadedConversation, NewToken, PageLimit, StoredSummary,
-        TokenHash, TokenRecord, UserRecord,
+        Commit, CommitOutcome, CreateUserOutcome, Direction, DueTimer, LoadedConversation, NewToken, PageLimit,
+        StoredSummary, TimerChange, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow, TokenHash, TokenRecord,
+        UserRecord,
     },
 };
-use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, v1};
-use std::collections::BTreeMap;
+use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, VshardSet, v1};
+use std::{collections::BTreeMap, ops::Range};
 
 /// Maps in memory. Every entry that gets here goes through the [`Ledger`], so a broken log is found when it breaks.
 #[derive(Debug, Default)]
@@ -18,6 +19,7 @@ pub struct Disk {
     pub users: BTreeMap<UserId, UserRecord>,
     pub tokens: BTreeMap<[u8; 32], TokenRecord>,
     pub acked: BTreeMap<(UserId, DeviceId, ConversationId), Seq>,
+    pub timers: BTreeMap<TimerKey, TimerRow>,
     pub bug: Option<Bug>,
 }
 
@@ -137,6 +139,45 @@ impl Disk {
     pub fn conversations_of(&self, user: UserId, after: Option<ConversationId>, limit: usize) -> Vec<ConversationId> {
         let mine = self.conversations.iter().filter(|(_, stored)| stored.members.contains_key(&user));
         mine.map(|(id, _)| *id).filter(|id| after.is_none_or(|after| *id > after)).take(limit).collect()
+    }
+
+    /// Writes a change as [`godwit::store::TimerStore::put_timers`] promises it.
+    pub fn change_timer(&mut self, change: &TimerChange) {
+        match change {
+            TimerChange::Put(row) => drop(self.timers.insert(row.key, row.clone())),
+            TimerChange::Remove(key) => drop(self.timers.remove(key)),
+        }
+    }
+
+    /// Vshard by vshard, because no more than the order within one is promised.
+    pub fn due_timers(
+        &self,
+        vshards: &VshardSet,
+        due_ms: &Range<u64>,
+        after: Option<DueTimer>,
+        limit: usize,
+    ) -> Vec<DueTimer> {
+        let place = |due: &DueTimer| (due.key.owner.vshard(), *due);
+        let is_due = |due: &DueTimer| due_ms.contains(&due.due_ms) && vshards.contains(due.key.owner.vshard());
+        let due = self.timers.values().map(TimerRow::due).filter(is_due);
+        let mut due: Vec<_> = due.filter(|due| after.is_none_or(|after| place(due) > place(&after))).collect();
+        due.sort_unstable_by_key(place);
+        due.truncate(limit);
+        due
+    }
+
+    pub fn timers_of(
+        &self,
+        kind: TimerKind,
+        owner: TimerOwner,
+        after: Option<(u64, TimerId)>,
+        limit: usize,
+    ) -> Vec<TimerRow> {
+        let place = |row: &&TimerRow| (row.due_ms, row.key.id);
+        let mine = self.timers.values().filter(|row| row.key.kind == kind && row.key.owner == owner);
+        let mut mine: Vec<_> = mine.filter(|row| after.is_none_or(|after| place(row) > after)).collect();
+        mine.sort_unstable_by_key(place);
+        mine.into_iter().take(limit).cloned().collect()
     }
 
     pub fn create_user(&mut self, user: UserRecord) -> CreateUserOutcome {

@@ -179,7 +179,7 @@ fn a_message_of_unknown_outcome_is_pushed_although_the_first_reload_fails() {
     assert_eq!(case.pushed(to), [1]);
 
     let unknown = case.send(from, conversation, 2);
-    case.script(Script { unknown_commits: 1, fail_read: Some(1), ..Default::default() });
+    case.script(Script { unknown_changes: 1, fail_read: Some(1), ..Default::default() });
     case.turn();
     assert_eq!(case.refusal(from, unknown), Some(ErrorCode::StoreUnavailable));
     assert_eq!(case.pushed(to), [1]);

@@ -1,6 +1,7 @@
 //! The simulated store: a disk that takes its time, fails, and forgets what was not durable when the process died.
 
 use crate::{
+    changes::{Answer, Batch, Change, Changes, Write, into_write},
     disk::Disk,
     rng::Rng,
     settings::{Bug, Settings},
@@ -9,14 +10,16 @@ use futures_util::{FutureExt, future::BoxFuture};
 use godwit::{
     chat::LogEntry,
     store::{
-        AckedPosition, Commit, CommitOutcome, CreateUserOutcome, Direction, InvitationId, LoadedConversation, LogStore,
-        NewToken, PageLimit, Revoke, StoreError, StoredSummary, TokenHash, TokenRecord, UserRecord, UserStore,
+        AckedPosition, Commit, CommitOutcome, CreateUserOutcome, Direction, DueTimer, InvitationId, LoadedConversation,
+        LogStore, NewToken, PageLimit, Revoke, StoreError, StoredSummary, TimerChange, TimerId, TimerKey, TimerKind,
+        TimerOutcome, TimerOwner, TimerRow, TimerStore, TokenHash, TokenRecord, UserRecord, UserStore,
     },
 };
-use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, VshardSet};
 use std::{
     collections::VecDeque,
     future::Future,
+    ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -37,10 +40,10 @@ pub struct Inner {
     /// Whether the faults of the settings happen now.
     pub faulty: bool,
     queue: VecDeque<Batch>,
-    /// Calls commit in the order in which they were made.
-    last_commit_ms: u64,
+    /// Calls become durable in the order in which they were made.
+    last_write_ms: u64,
     /// Answered before they are durable, which only a store with a bug does.
-    limbo: VecDeque<(u64, Commit)>,
+    limbo: VecDeque<(u64, Write)>,
     pub script: Script,
 }
 
@@ -48,20 +51,11 @@ pub struct Inner {
 #[derive(Default)]
 pub struct Script {
     /// This many of the next changes are written, and nobody is told whether they are.
-    pub unknown_commits: usize,
+    pub unknown_changes: usize,
     /// The last of the next so many questions fails.
     pub fail_read: Option<usize>,
     /// So many questions are answered; the others wait, and look at what is there when they are.
     pub answers: Option<usize>,
-}
-
-/// The outcomes of a batch, and when they are told.
-type Answer = Arc<Mutex<Option<(u64, Vec<CommitOutcome>)>>>;
-
-struct Batch {
-    commits: Vec<Commit>,
-    at_ms: u64,
-    answer: Answer,
 }
 
 impl SimStore {
@@ -74,7 +68,7 @@ impl SimStore {
             settings,
             faulty: false,
             queue: VecDeque::new(),
-            last_commit_ms: 0,
+            last_write_ms: 0,
             limbo: VecDeque::new(),
             script: Script::default(),
         })))
@@ -89,14 +83,15 @@ impl SimStore {
         let mut inner = self.lock();
         inner.now_ms = now_ms;
         while inner.limbo.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms) {
-            let (at_ms, commit) = inner.limbo.pop_front().unwrap();
-            inner.disk.commit(at_ms, &commit);
+            let (at_ms, write) = inner.limbo.pop_front().unwrap();
+            write(&mut inner.disk, at_ms);
         }
         while inner.queue.front().is_some_and(|batch| batch.at_ms <= now_ms) {
             let batch = inner.queue.pop_front().unwrap();
-            let outcomes = inner.write(&batch);
-            let answer_ms = now_ms + inner.delay_ms();
-            *batch.answer.lock().unwrap() = Some((answer_ms, outcomes));
+            match batch.changes {
+                Changes::Commits(commits, answer) => inner.answer(&commits, &answer),
+                Changes::Timers(changes, answer) => inner.answer(&changes, &answer),
+            }
         }
     }
 
@@ -104,11 +99,11 @@ impl SimStore {
     pub fn crash(&self) {
         let mut inner = self.lock();
         inner.limbo.clear();
-        let on_its_way: Vec<Commit> = inner.queue.drain(..).flat_map(|batch| batch.commits).collect();
+        let on_its_way: Vec<Write> = inner.queue.drain(..).flat_map(|batch| batch.changes.writes()).collect();
         let written = inner.rng.index(on_its_way.len() + 1);
         let now_ms = inner.now_ms;
-        for commit in &on_its_way[..written] {
-            inner.disk.commit(now_ms, commit);
+        for write in on_its_way.into_iter().take(written) {
+            write(&mut inner.disk, now_ms);
         }
         // Acked positions are written behind: some are lost.
         let lost = inner.rng.below(3);
@@ -117,7 +112,20 @@ impl SimStore {
             number += 1;
             number % 3 != lost
         });
-        inner.last_commit_ms = 0;
+        inner.last_write_ms = 0;
+    }
+
+    fn write<C: Change>(&self, changes: Vec<C>) -> BoxFuture<'static, Vec<C::Outcome>> {
+        let mut inner = self.lock();
+        if inner.queue.len() >= QUEUE_BATCHES_MAX {
+            let refused = vec![C::not_written(StoreError::Overloaded); changes.len()];
+            return std::future::ready(refused).boxed();
+        }
+        let at_ms = inner.last_write_ms.max(inner.now_ms + inner.delay_ms());
+        inner.last_write_ms = at_ms;
+        let answer = Answer::default();
+        inner.queue.push_back(Batch { at_ms, changes: C::in_batch(changes, answer.clone()) });
+        Outcomes { store: self.clone(), answer }.boxed()
     }
 
     fn later<T: Send + Unpin + 'static>(
@@ -151,30 +159,36 @@ impl Inner {
         self.rng.below(slow * self.settings.store_delay_ms_max + 1)
     }
 
+    fn answer<C: Change>(&mut self, changes: &[C], answer: &Answer<C::Outcome>) {
+        let outcomes = self.write(changes);
+        let answer_ms = self.now_ms + self.delay_ms();
+        *answer.lock().unwrap() = Some((answer_ms, outcomes));
+    }
+
     /// One outcome a change. A failure takes one change, or all the rest of the batch.
-    fn write(&mut self, batch: &Batch) -> Vec<CommitOutcome> {
-        let mut rest: Option<CommitOutcome> = None;
-        let mut outcomes = Vec::with_capacity(batch.commits.len());
-        for commit in &batch.commits {
+    fn write<C: Change>(&mut self, changes: &[C]) -> Vec<C::Outcome> {
+        let mut rest: Option<C::Outcome> = None;
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
             if let Some(outcome) = &rest {
                 outcomes.push(outcome.clone());
                 continue;
             }
-            if self.script.unknown_commits > 0 {
-                self.script.unknown_commits -= 1;
-                self.disk.commit(self.now_ms, commit);
-                outcomes.push(CommitOutcome::Unknown);
+            if self.script.unknown_changes > 0 {
+                self.script.unknown_changes -= 1;
+                change.write(&mut self.disk, self.now_ms);
+                outcomes.push(C::UNKNOWN);
                 continue;
             }
             if self.faulty && self.rng.chance(self.settings.commit_failures) {
                 if self.rng.chance(self.settings.unknown_outcomes) {
                     if self.rng.chance(500) {
-                        self.disk.commit(self.now_ms, commit);
+                        change.write(&mut self.disk, self.now_ms);
                     }
-                    outcomes.push(CommitOutcome::Unknown);
+                    outcomes.push(C::UNKNOWN);
                     continue;
                 }
-                let outcome = CommitOutcome::NotWritten(match self.rng.below(3) {
+                let outcome = C::not_written(match self.rng.below(3) {
                     0 => StoreError::Full,
                     1 => StoreError::Overloaded,
                     _ => StoreError::Unavailable("a simulated fault".into()),
@@ -184,10 +198,10 @@ impl Inner {
                 continue;
             }
             outcomes.push(if self.settings.bug == Some(Bug::EarlyAck) {
-                self.limbo.push_back((self.now_ms + 20, commit.clone()));
-                CommitOutcome::Durable
+                self.limbo.push_back((self.now_ms + 20, into_write(change.clone())));
+                C::DURABLE
             } else {
-                self.disk.commit(self.now_ms, commit)
+                change.write(&mut self.disk, self.now_ms)
             });
         }
         outcomes
@@ -225,13 +239,13 @@ impl<T: Unpin> Future for Later<T> {
 }
 
 /// The outcomes of a batch, once there are any.
-struct Outcomes {
+struct Outcomes<O> {
     store: SimStore,
-    answer: Answer,
+    answer: Answer<O>,
 }
 
-impl Future for Outcomes {
-    type Output = Vec<CommitOutcome>;
+impl<O> Future for Outcomes<O> {
+    type Output = Vec<O>;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let now_ms = self.store.lock().now_ms;
@@ -244,16 +258,7 @@ impl Future for Outcomes {
 
 impl LogStore for SimStore {
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'static, Vec<CommitOutcome>> {
-        let mut inner = self.lock();
-        if inner.queue.len() >= QUEUE_BATCHES_MAX {
-            let refused = vec![CommitOutcome::NotWritten(StoreError::Overloaded); commits.len()];
-            return std::future::ready(refused).boxed();
-        }
-        let at_ms = inner.last_commit_ms.max(inner.now_ms + inner.delay_ms());
-        inner.last_commit_ms = at_ms;
-        let answer = Answer::default();
-        inner.queue.push_back(Batch { commits, at_ms, answer: answer.clone() });
-        Outcomes { store: self.clone(), answer }.boxed()
+        self.write(commits)
     }
 
     fn load(
@@ -356,5 +361,39 @@ impl UserStore for SimStore {
             let row = |id: ConversationId| disk.acked.get(&(user, device, id)).copied().unwrap_or_default();
             conversations.into_iter().map(row).collect()
         })
+    }
+}
+
+impl TimerStore for SimStore {
+    fn put_timers(&self, changes: Vec<TimerChange>) -> BoxFuture<'static, Vec<TimerOutcome>> {
+        self.write(changes)
+    }
+
+    fn due_timers(
+        &self,
+        vshards: VshardSet,
+        due_ms: Range<u64>,
+        after: Option<DueTimer>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<DueTimer>, StoreError>> {
+        self.later(move |disk| disk.due_timers(&vshards, &due_ms, after, limit))
+    }
+
+    fn timers(&self, keys: Vec<TimerKey>) -> BoxFuture<'static, Result<Vec<Option<TimerRow>>, StoreError>> {
+        self.later(move |disk| keys.iter().map(|key| disk.timers.get(key).cloned()).collect())
+    }
+
+    fn timers_of(
+        &self,
+        kind: TimerKind,
+        owner: TimerOwner,
+        after: Option<(u64, TimerId)>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<TimerRow>, StoreError>> {
+        self.later(move |disk| disk.timers_of(kind, owner, after, limit))
+    }
+
+    fn count_timers(&self, kind: TimerKind, owner: TimerOwner) -> BoxFuture<'static, Result<u64, StoreError>> {
+        self.later(move |disk| disk.timers_of(kind, owner, None, usize::MAX).len() as u64)
     }
 }

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use godwit::{
     chat::{LogEntry, Member, MemberChange, Position, Role},
-    store::{Commit, ConversationDetails, TokenHash, TokenRecord, UserRecord},
+    store::{
+        Commit, ConversationDetails, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow, TokenHash, TokenRecord,
+        UserRecord,
+    },
 };
 use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, v1};
 
@@ -101,4 +104,17 @@ pub fn token(hash: u8, of: u64, n: u8, expires_ms: u64) -> TokenRecord {
         device_name: format!("phone {n}"),
         expires_ms,
     }
+}
+
+/// The kind of the timers in these tests.
+pub const REMINDER: TimerKind = TimerKind(100);
+
+pub fn owner(n: u64) -> TimerOwner {
+    TimerOwner::User(user(n))
+}
+
+/// Timer `id` of a user, whose payload says when it is due.
+pub fn timer(of: u64, id: u64, due_ms: u64) -> TimerRow {
+    let key = TimerKey { kind: REMINDER, owner: owner(of), id: TimerId(msg(id).0) };
+    TimerRow { key, due_ms, payload: Bytes::from(format!("timer {id} at {due_ms}")) }
 }

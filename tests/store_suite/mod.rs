@@ -5,6 +5,7 @@ pub mod build;
 pub mod disk;
 pub mod log;
 pub mod model;
+pub mod timers;
 pub mod users;
 
 use godwit::store::Store;
@@ -68,6 +69,22 @@ macro_rules! conformance {
             an_extended_token_counts_as_living,
             revoking_names_the_devices,
             acked_positions_never_move_back,
+        );
+        conformance!(@tests $harness, timers:
+            a_timer_is_there_once_it_is_answered,
+            timers_come_in_the_order_asked,
+            a_timer_that_is_put_again_is_due_at_its_new_time_alone,
+            a_removed_timer_is_gone,
+            removing_what_is_not_there_is_fine,
+            changes_of_one_call_take_effect_in_order,
+            timers_of_calls_change_in_the_order_they_were_made,
+            due_are_those_from_the_start_up_to_the_end,
+            due_are_those_of_the_vshards_asked_for,
+            due_timers_come_in_pages_and_in_order_within_a_vshard,
+            a_page_of_due_timers_starts_where_both_bounds_say,
+            timers_of_an_owner_come_in_pages_by_due_time_and_id,
+            an_owners_timers_are_counted_by_kind,
+            a_timer_may_carry_nothing_or_as_much_as_allowed,
         );
     };
     (@tests $harness:expr, $group:ident: $($name:ident,)*) => {

@@ -10,11 +10,12 @@ use super::{
     queue::{Queue, Weight},
     record::Record,
     shared::Shared,
+    timers::{TimerEdit, TimerTurn},
     turn::Turn,
     users::{Answered, UserTurn, UserWrite},
     watchdog::Writer,
 };
-use crate::store::{Commit, CommitOutcome, StoreError};
+use crate::store::{Commit, CommitOutcome, StoreError, TimerChange, TimerOutcome};
 use fjall::PersistMode;
 use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 /// What callers hand to the commit thread.
 pub(super) enum Write {
     Commits(Vec<Commit>, oneshot::Sender<Vec<CommitOutcome>>),
+    Timers(Vec<TimerChange>, oneshot::Sender<Vec<TimerOutcome>>),
     User(UserWrite),
 }
 
@@ -37,6 +39,7 @@ pub(super) struct CommitThread {
 /// An answer that waits for the sync.
 enum Waiting {
     Commits(Vec<CommitOutcome>, oneshot::Sender<Vec<CommitOutcome>>),
+    Timers(Vec<TimerOutcome>, oneshot::Sender<Vec<TimerOutcome>>),
     User(Answered),
 }
 
@@ -73,6 +76,7 @@ impl CommitThread {
         }
         let shared = self.shared.clone();
         let mut turn = Turn::new(&shared, &mut self.heads);
+        let mut timers = TimerTurn::new(&shared);
         let mut users = UserTurn::new(&shared.keyspaces);
         let mut waiting = Vec::with_capacity(writes.len());
         for write in writes {
@@ -81,11 +85,17 @@ impl CommitThread {
                     let outcomes = commits.into_iter().map(|commit| turn.admit(commit)).collect();
                     waiting.push(Waiting::Commits(outcomes, answer));
                 }
+                Write::Timers(changes, answer) => {
+                    let outcomes = changes.into_iter().map(|change| timers.admit(change)).collect();
+                    waiting.push(Waiting::Timers(outcomes, answer));
+                }
                 Write::User(write) => waiting.push(Waiting::User(write.apply(&mut users))),
             }
         }
         let (commits, heads) = turn.finish();
-        let synced = if commits.is_empty() && users.is_empty() { Ok(()) } else { self.write(commits, users) };
+        let timers = timers.finish();
+        let nothing = commits.is_empty() && timers.is_empty() && users.is_empty();
+        let synced = if nothing { Ok(()) } else { self.write(commits, timers, users) };
         if let Err(error) = synced {
             // What the engine did is unknown, and it refuses everything from now on.
             answer(waiting, Some(&StoreError::Unavailable(error.to_string())));
@@ -98,9 +108,9 @@ impl CommitThread {
         answer(waiting, None);
     }
 
-    fn write(&mut self, commits: Vec<Commit>, users: UserTurn<'_>) -> Result<(), RowError> {
+    fn write(&mut self, commits: Vec<Commit>, timers: Vec<TimerEdit>, users: UserTurn<'_>) -> Result<(), RowError> {
         let number = self.number + 1;
-        let (record, value) = Record::encode(number, commits);
+        let (record, value) = Record::encode(number, commits, timers);
         let mut batch = self.shared.keyspaces.db.batch().durability(Some(PersistMode::SyncData));
         batch.insert(&self.shared.keyspaces.records, keys::record(number), value);
         users.write(&mut batch);
@@ -133,6 +143,9 @@ fn refuse_all(writes: Vec<Write>, error: &StoreError) {
                 // Whoever asked may be gone.
                 drop(answer.send(vec![CommitOutcome::NotWritten(error.clone()); commits.len()]));
             }
+            Write::Timers(changes, answer) => {
+                drop(answer.send(vec![TimerOutcome::NotWritten(error.clone()); changes.len()]));
+            }
             Write::User(write) => write.refuse(error.clone()),
         }
     }
@@ -148,6 +161,14 @@ fn answer(waiting: Vec<Waiting>, failed: Option<&StoreError>) {
                         if matches!(outcome, CommitOutcome::Durable | CommitOutcome::AlreadyDurable) {
                             *outcome = CommitOutcome::Unknown;
                         }
+                    }
+                }
+                drop(answer.send(outcomes));
+            }
+            Waiting::Timers(mut outcomes, answer) => {
+                if failed.is_some() {
+                    for outcome in outcomes.iter_mut().filter(|outcome| **outcome == TimerOutcome::Durable) {
+                        *outcome = TimerOutcome::Unknown;
                     }
                 }
                 drop(answer.send(outcomes));

@@ -27,6 +27,12 @@ pub(super) struct Keyspaces {
     /// Tokens by hash, and the token of each device.
     pub(super) tokens: Keyspace,
     pub(super) acked: Keyspace,
+    /// When a timer is due, by its key.
+    pub(super) timers: Keyspace,
+    /// The payloads of an owner's timers, by when they are due.
+    pub(super) timers_of: Keyspace,
+    /// All timers by when they are due, by key alone.
+    pub(super) timers_due: Keyspace,
     pub(super) meta: Keyspace,
 }
 
@@ -56,6 +62,9 @@ impl Keyspaces {
             accounts: cold("accounts")?,
             tokens: cold("tokens")?,
             acked: cold("acked")?,
+            timers: cold("timers")?,
+            timers_of: cold("timers_of")?,
+            timers_due: cold("timers_due")?,
             meta: cold("meta")?,
             db,
         })

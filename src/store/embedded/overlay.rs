@@ -1,6 +1,6 @@
 //! What is durable as records and not yet written as rows: it lies over the rows, and readers see both as one.
 
-use super::record::Record;
+use super::{record::Record, timer_overlay::PendingTimers};
 use crate::{
     chat::{LogEntry, Member, MemberChange},
     store::{Commit, ConversationDetails, Direction, PageLimit},
@@ -14,12 +14,13 @@ use std::{
     time::Instant,
 };
 
-/// Records in order, and what they say about each conversation and user.
+/// Records in order, and what they say about each conversation, user and timer.
 #[derive(Default)]
 pub(super) struct Overlay {
     records: VecDeque<(Arc<Record>, Instant)>,
     conversations: HashMap<ConversationId, Pending>,
     memberships: HashMap<UserId, BTreeMap<ConversationId, Membership>>,
+    timers: PendingTimers,
     bytes: usize,
     rows: usize,
 }
@@ -36,8 +37,8 @@ pub(super) struct Pending {
 /// Something with the record that said it last: only when that record is in rows, it can go.
 #[derive(Clone)]
 pub(super) struct Numbered<T> {
-    number: u64,
-    value: T,
+    pub(super) number: u64,
+    pub(super) value: T,
 }
 
 /// Whether a user is a member now.
@@ -50,6 +51,9 @@ impl Overlay {
         self.rows += record.rows();
         for commit in &record.commits {
             self.apply(record.number, commit);
+        }
+        for edit in &record.timers {
+            self.timers.publish(record.number, edit);
         }
         self.records.push_back((record, now));
     }
@@ -113,6 +117,9 @@ impl Overlay {
             for commit in &record.commits {
                 self.unapply(record.number, commit);
             }
+            for edit in &record.timers {
+                self.timers.forget(record.number, edit);
+            }
         }
     }
 
@@ -147,6 +154,10 @@ impl Overlay {
 
     pub(super) fn find(&self, conversation: ConversationId) -> Option<&Pending> {
         self.conversations.get(&conversation)
+    }
+
+    pub(super) fn timers(&self) -> &PendingTimers {
+        &self.timers
     }
 
     /// Changes of a user's memberships after a conversation, ascending; `true` for a member.
@@ -295,7 +306,7 @@ mod tests {
         let record = |number, seq: u64, change| {
             let entries = vec![entry(seq, seq as u8)];
             let commit = Commit { conversation, after: Seq(seq - 1), entries, members: vec![change], details: None };
-            Arc::new(Record::encode(number, vec![commit]).0)
+            Arc::new(Record::encode(number, vec![commit], Vec::new()).0)
         };
         let mut overlay = Overlay::default();
         let member = Member::new(user, crate::chat::Role::Member, crate::chat::Position::START);

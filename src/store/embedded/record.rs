@@ -1,6 +1,11 @@
 //! What one turn of the commit thread made durable, as one value.
 
-use super::{error::RowError, rows::MemberChangeRow};
+use super::{
+    error::RowError,
+    rows::MemberChangeRow,
+    timer_round::ROWS_OF_TIMER,
+    timers::{TimerEdit, TimerEditRow},
+};
 use crate::{
     chat::{LogEntry, MemberChange},
     store::{Commit, ConversationDetails},
@@ -15,39 +20,46 @@ use prost::{
     encoding::{message, string, uint64},
 };
 
-/// The commits of one turn. Records are numbered 1, 2, 3, … without gaps, so that a lost one is noticed.
+/// The changes of one turn. Records are numbered 1, 2, 3, … without gaps, so that a lost one is noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) number: u64,
     /// In the order in which they were made; several may be of one conversation. None when a turn only wrote accounts.
     pub(super) commits: Vec<Commit>,
+    /// In the order in which they were made; several may be of one timer.
+    pub(super) timers: Vec<TimerEdit>,
     /// Encoded size, which stands for its memory too.
     pub(super) bytes: usize,
 }
 
 impl Record {
-    /// Numbers a turn's commits, and gives the value to be stored.
-    pub(super) fn encode(number: u64, commits: Vec<Commit>) -> (Self, Vec<u8>) {
+    /// Numbers a turn's changes, and gives the value to be stored.
+    pub(super) fn encode(number: u64, commits: Vec<Commit>, timers: Vec<TimerEdit>) -> (Self, Vec<u8>) {
         let bytes = commits.iter().map(|commit| field_len(RECORD_COMMITS, encoded_commit_len(commit))).sum::<usize>();
-        let mut value = Vec::with_capacity(RECORD_NUMBER_BYTES_MAX + bytes);
+        let timer_rows: Vec<_> = timers.iter().map(TimerEditRow::from).collect();
+        let timer_bytes = message::encoded_len_repeated(RECORD_TIMERS, &timer_rows);
+        let mut value = Vec::with_capacity(RECORD_NUMBER_BYTES_MAX + bytes + timer_bytes);
         uint64::encode(RECORD_NUMBER, &number, &mut value);
         for commit in &commits {
             put_field_head(RECORD_COMMITS, encoded_commit_len(commit), &mut value);
             put_commit(commit, &mut value);
         }
-        (Self { number, commits, bytes: value.len() }, value)
+        message::encode_repeated(RECORD_TIMERS, &timer_rows, &mut value);
+        (Self { number, commits, timers, bytes: value.len() }, value)
     }
 
     /// Reads a record back.
     pub(super) fn decode(value: &[u8]) -> Result<Self, RowError> {
         let row = RecordRow::decode(Bytes::copy_from_slice(value))?;
         let commits = row.commits.into_iter().map(CommitRow::commit).collect::<Result<_, _>>()?;
-        Ok(Self { number: row.number, commits, bytes: value.len() })
+        let timers = row.timers.into_iter().map(TimerEditRow::edit).collect::<Result<_, _>>()?;
+        Ok(Self { number: row.number, commits, timers, bytes: value.len() })
     }
 
     /// About how many rows it will become.
     pub(super) fn rows(&self) -> usize {
-        self.commits.iter().map(|commit| 1 + commit.entries.len() + commit.members.len()).sum()
+        let commits = self.commits.iter().map(|commit| 1 + commit.entries.len() + commit.members.len());
+        commits.sum::<usize>() + ROWS_OF_TIMER * self.timers.len()
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -101,6 +113,7 @@ fn encoded_commit_len(commit: &Commit) -> usize {
 /// Field numbers of the messages below; a test holds the encoding by hand to them.
 const RECORD_NUMBER: u32 = 1;
 const RECORD_COMMITS: u32 = 2;
+const RECORD_TIMERS: u32 = 3;
 const COMMIT_CONVERSATION: u32 = 1;
 const COMMIT_AFTER: u32 = 2;
 const COMMIT_ENTRIES: u32 = 3;
@@ -115,6 +128,8 @@ struct RecordRow {
     number: u64,
     #[prost(message, repeated, tag = "2")]
     commits: Vec<CommitRow>,
+    #[prost(message, repeated, tag = "3")]
+    timers: Vec<TimerEditRow>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -149,7 +164,10 @@ impl CommitRow {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::chat::{Member, Position, Role};
+    use crate::{
+        chat::{Member, MemberChange, Position, Role},
+        store::{TimerChange, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow},
+    };
     use godwit_proto::{UserId, v1};
 
     #[test]
@@ -175,7 +193,14 @@ mod tests {
             details: Some(ConversationDetails { title: "Über uns".to_owned() }),
         };
         let untouched = Commit { entries: vec![], members: vec![], details: None, after: Seq::ZERO, ..commit };
-        let (record, value) = Record::encode(12, vec![commit, untouched]);
+        let key = TimerKey { kind: TimerKind(3), owner: TimerOwner::User(user), id: TimerId([8; 16]) };
+        let row = TimerRow { key, due_ms: 0, payload: Bytes::from_static(b"later") };
+        let of_conversation = TimerKey { owner: TimerOwner::Conversation(untouched.conversation), ..key };
+        let timers = vec![
+            TimerEdit { change: TimerChange::Put(row), was_due_ms: None },
+            TimerEdit { change: TimerChange::Remove(of_conversation), was_due_ms: Some(0) },
+        ];
+        let (record, value) = Record::encode(12, vec![commit, untouched], timers);
         assert_eq!(Record::decode(&value).unwrap(), record);
     }
 
@@ -188,7 +213,7 @@ mod tests {
             members: vec![MemberChange::Remove(UserId::new(1).unwrap())],
             details: None,
         };
-        let (_, value) = Record::encode(12, vec![commit]);
+        let (_, value) = Record::encode(12, vec![commit], Vec::new());
         assert!(Record::decode(&value[..value.len() - 1]).is_err());
     }
 }

@@ -8,8 +8,10 @@ use super::{
 };
 use std::path::Path;
 
-/// What this version writes and reads.
-const FORMAT: u64 = 2;
+/// What this version writes and reads. A version that does not know timers would lose them, so it must not open this.
+const FORMAT: u64 = 3;
+/// What is read too, and becomes [`FORMAT`] by opening: the same without timers.
+const WITHOUT_TIMERS: u64 = 2;
 
 /// Where the records stand.
 pub(super) struct Recovered {
@@ -46,7 +48,7 @@ pub(super) fn recover(keyspaces: &Keyspaces, expected: &Expected<'_>, dir: &Path
         RowError::Engine(source) => OpenError::Engine { dir: dir.to_owned(), source },
         RowError::Damaged(detail) => OpenError::Damaged { dir: dir.to_owned(), detail },
     };
-    check_format(keyspaces, dir, failed)?;
+    let found = check_format(keyspaces, dir, failed)?;
     let rows_upto = keyspaces.rows_upto().map_err(failed)?;
     let present = present(keyspaces).map_err(failed)?;
     let removed_upto = present.first().map_or(rows_upto, |first| (first - 1).min(rows_upto));
@@ -66,19 +68,23 @@ pub(super) fn recover(keyspaces: &Keyspaces, expected: &Expected<'_>, dir: &Path
     }
     let records = (rows_upto + 1..=newest).map(|number| record(keyspaces, number));
     let records = records.collect::<Result<_, _>>().map_err(failed)?;
+    if found != FORMAT {
+        // Only now: a directory that is refused keeps what it had.
+        format(keyspaces).map_err(|error| failed(error.into()))?;
+    }
     Ok(Recovered { removed_upto, rows_upto, records })
 }
 
-/// Notes this version's format in a new store, durably.
+/// Notes this version's format in a store, durably.
 pub(super) fn format(keyspaces: &Keyspaces) -> fjall::Result<()> {
     keyspaces.meta.insert(keys::FORMAT, FORMAT.to_be_bytes())?;
     keyspaces.persist()
 }
 
-fn check_format(keyspaces: &Keyspaces, dir: &Path, failed: impl Fn(RowError) -> OpenError) -> Result<(), OpenError> {
+fn check_format(keyspaces: &Keyspaces, dir: &Path, failed: impl Fn(RowError) -> OpenError) -> Result<u64, OpenError> {
     let value = keyspaces.meta.get(keys::FORMAT).map_err(|error| failed(error.into()))?;
     match value.map(|value| keys::number(&value)).transpose().map_err(&failed)? {
-        Some(FORMAT) => Ok(()),
+        Some(known @ (FORMAT | WITHOUT_TIMERS)) => Ok(known),
         Some(found) => Err(OpenError::Format { dir: dir.to_owned(), found, known: FORMAT }),
         None => Err(failed(RowError::Damaged("the store's format is missing".to_owned()))),
     }
@@ -98,4 +104,48 @@ fn record(keyspaces: &Keyspaces, number: u64) -> Result<Record, RowError> {
     record
         .filter(|record| record.number == number)
         .ok_or_else(|| RowError::Damaged(format!("record {number} is not under its key")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::{Embedded, EmbeddedOptions};
+
+    /// A store of this format, whose keyspaces of timers are taken away.
+    fn of_format(format: u64) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let options = EmbeddedOptions::new(dir.path());
+        Embedded::open(options.clone()).unwrap().close();
+        let keyspaces = Keyspaces::open(&dir.path().join("db"), &options).unwrap();
+        for keyspace in [&keyspaces.timers, &keyspaces.timers_of, &keyspaces.timers_due] {
+            keyspaces.db.delete_keyspace(keyspace.clone()).unwrap();
+        }
+        keyspaces.meta.insert(keys::FORMAT, format.to_be_bytes()).unwrap();
+        keyspaces.persist().unwrap();
+        dir
+    }
+
+    fn format_of(dir: &tempfile::TempDir) -> u64 {
+        let keyspaces = Keyspaces::open(&dir.path().join("db"), &EmbeddedOptions::new(dir.path())).unwrap();
+        keys::number(&keyspaces.meta.get(keys::FORMAT).unwrap().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_store_without_timers_is_one_with_timers_once_it_was_opened() {
+        let dir = of_format(WITHOUT_TIMERS);
+        Embedded::open(EmbeddedOptions::new(dir.path())).unwrap().close();
+        assert_eq!(format_of(&dir), FORMAT);
+        Embedded::open(EmbeddedOptions::new(dir.path())).unwrap().close();
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_refused_and_left_as_it_is() {
+        for format in [WITHOUT_TIMERS - 1, FORMAT + 1] {
+            let dir = of_format(format);
+            let error = Embedded::open(EmbeddedOptions::new(dir.path())).unwrap_err();
+            assert!(matches!(error, OpenError::Format { found, known: FORMAT, .. } if found == format), "{error}");
+            assert_eq!(format_of(&dir), format);
+        }
+    }
 }

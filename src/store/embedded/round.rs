@@ -2,11 +2,12 @@
 
 use super::{
     error::RowError,
-    keys,
+    keys::{self, TimerKeyBytes},
     keyspaces::Keyspaces,
     record::Record,
     rows::{ConversationRow, EntriesRow, MemberRow},
     sends,
+    timer_round::{self, ChangedTimer},
 };
 use crate::{
     chat::{LogEntry, MemberChange},
@@ -25,9 +26,10 @@ use std::{
 const ROW_BYTES_MAX: usize = 16 * 1024;
 const ROW_ENTRIES_MAX: usize = 128;
 
-/// Consecutive records, regrouped by conversation.
+/// Consecutive records, regrouped by conversation and timer.
 pub(super) struct Round<'a> {
     conversations: BTreeMap<ConversationId, Changes<'a>>,
+    timers: BTreeMap<TimerKeyBytes, ChangedTimer<'a>>,
     upto: u64,
 }
 
@@ -53,11 +55,12 @@ impl<'a> Round<'a> {
                 changes.change_member(change.clone());
             }
         }
-        Self { conversations, upto: records.last().map_or(0, |record| record.number) }
+        let timers = timer_round::changed(records.iter().flat_map(|record| &record.timers));
+        Self { conversations, timers, upto: records.last().map_or(0, |record| record.number) }
     }
 
     /// Writes the rows, in batches of about `batch_rows_max` that `commit` is given in order. What belongs to one
-    /// conversation is in one batch, and how far the rows have come is in the last one.
+    /// conversation or timer is in one batch, and how far the rows have come is in the last one.
     ///
     /// It also removes the records `removable`, whose own rows have to be durable: were they removed together with these
     /// rows, an engine that flushes one keyspace and not the other before a power cut could keep the removal alone.
@@ -74,6 +77,12 @@ impl<'a> Round<'a> {
         let mut batch = keyspaces.db.batch();
         for (&conversation, changes) in &self.conversations {
             changes.rows(conversation, keyspaces, replay, &mut batch)?;
+            if batch.len() >= batch_rows_max {
+                commit(std::mem::replace(&mut batch, keyspaces.db.batch()))?;
+            }
+        }
+        for timer in self.timers.values() {
+            timer.rows(keyspaces, replay, &mut batch);
             if batch.len() >= batch_rows_max {
                 commit(std::mem::replace(&mut batch, keyspaces.db.batch()))?;
             }
@@ -249,7 +258,7 @@ mod tests {
         let members = vec![MemberChange::Put(member)];
         let commit =
             Commit { conversation: group(), after, entries: seqs.map(entry).collect(), members, details: None };
-        Arc::new(Record::encode(number, vec![commit]).0)
+        Arc::new(Record::encode(number, vec![commit], Vec::new()).0)
     }
 
     fn conversation(keyspaces: &Keyspaces) -> ConversationRow {
@@ -300,7 +309,7 @@ mod tests {
     fn member_record(number: u64, change: MemberChange) -> Arc<Record> {
         let commit =
             Commit { conversation: group(), after: Seq::ZERO, entries: vec![], members: vec![change], details: None };
-        Arc::new(Record::encode(number, vec![commit]).0)
+        Arc::new(Record::encode(number, vec![commit], Vec::new()).0)
     }
 
     #[test]

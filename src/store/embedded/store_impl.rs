@@ -6,16 +6,18 @@ use super::{
     queue::Weight,
     readers::{closed, refusal},
     record::commit_bytes,
+    timers::timer_change_bytes,
     users::{Answer, UserWrite},
 };
 use crate::chat::LogEntry;
 use crate::store::{
-    AckedPosition, Commit, CommitOutcome, CreateUserOutcome, Direction, InvitationId, LoadedConversation, LogStore,
-    NewToken, PageLimit, Revoke, StoreError, StoredSummary, TokenHash, TokenRecord, UserRecord, UserStore,
+    AckedPosition, Commit, CommitOutcome, CreateUserOutcome, Direction, DueTimer, InvitationId, LoadedConversation,
+    LogStore, NewToken, PageLimit, Revoke, StoreError, StoredSummary, TIMER_PAYLOAD_BYTES_MAX, TimerChange, TimerId,
+    TimerKey, TimerKind, TimerOutcome, TimerOwner, TimerRow, TimerStore, TokenHash, TokenRecord, UserRecord, UserStore,
 };
 use futures_util::future::BoxFuture;
-use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
-use std::future::ready;
+use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, VshardSet};
+use std::{future::ready, ops::Range};
 use tokio::sync::oneshot;
 
 /// About what a change of accounts takes in the queue.
@@ -139,6 +141,51 @@ impl UserStore for Embedded {
         conversations: Vec<ConversationId>,
     ) -> BoxFuture<'static, Result<Vec<Seq>, StoreError>> {
         self.inner.readers.read(move |shared| shared.acked.read(&shared.keyspaces, user, device, &conversations))
+    }
+}
+
+impl TimerStore for Embedded {
+    fn put_timers(&self, changes: Vec<TimerChange>) -> BoxFuture<'static, Vec<TimerOutcome>> {
+        for change in &changes {
+            if let TimerChange::Put(row) = change {
+                assert!(row.payload.len() <= TIMER_PAYLOAD_BYTES_MAX, "{:?} is too large", row.key);
+            }
+        }
+        let count = changes.len();
+        let weight = Weight { items: count, bytes: changes.iter().map(timer_change_bytes).sum() };
+        let (answer, answered) = oneshot::channel();
+        match self.inner.writes.push(Write::Timers(changes, answer), weight) {
+            Ok(_) => Box::pin(async move { answered.await.unwrap_or_else(|_| vec![TimerOutcome::Unknown; count]) }),
+            Err(error) => Box::pin(ready(vec![TimerOutcome::NotWritten(refusal(error)); count])),
+        }
+    }
+
+    fn due_timers(
+        &self,
+        vshards: VshardSet,
+        due_ms: Range<u64>,
+        after: Option<DueTimer>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<DueTimer>, StoreError>> {
+        self.inner.readers.read(move |shared| shared.due_timers(&vshards, due_ms, after, limit))
+    }
+
+    fn timers(&self, keys: Vec<TimerKey>) -> BoxFuture<'static, Result<Vec<Option<TimerRow>>, StoreError>> {
+        self.inner.readers.read(move |shared| shared.timers(&keys))
+    }
+
+    fn timers_of(
+        &self,
+        kind: TimerKind,
+        owner: TimerOwner,
+        after: Option<(u64, TimerId)>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<TimerRow>, StoreError>> {
+        self.inner.readers.read(move |shared| shared.timers_of(kind, owner, after, limit))
+    }
+
+    fn count_timers(&self, kind: TimerKind, owner: TimerOwner) -> BoxFuture<'static, Result<u64, StoreError>> {
+        self.inner.readers.read(move |shared| shared.count_timers(kind, owner))
     }
 }
 
