@@ -6,11 +6,12 @@ mod store_suite;
 use godwit::{
     chat::{Member, MemberChange, Position},
     store::{
-        Commit, CommitOutcome, CreateUserOutcome, Direction, LogStore, PageLimit, Store, UserStore,
+        Commit, CommitOutcome, CreateUserOutcome, Direction, LogStore, PageLimit, Store, TimerChange, TimerOutcome,
+        TimerRow, TimerStore, UserStore,
         embedded::{Embedded, EmbeddedOptions},
     },
 };
-use godwit_proto::{ConversationId, Seq};
+use godwit_proto::{ConversationId, Seq, Vshard};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,10 @@ const CHILD: &str = "GODWIT_STORE_KILL_CHILD";
 const SEED: &str = "GODWIT_STORE_KILL_SEED";
 const GROUPS: u8 = 5;
 const READER: u64 = 900;
+/// Whose timers they are.
+const AUTHOR: u64 = 901;
+const TICKS_KEPT: u64 = 5;
+const FAR_MS: u64 = 1 << 40;
 
 fn open(dir: &Path, seed: u64) -> Embedded {
     let mut options = EmbeddedOptions::new(dir);
@@ -60,6 +65,7 @@ fn child() {
     let store = open(Path::new(&dir), seed);
     let mut out = std::io::stdout();
     let mut heads: Vec<_> = (0..GROUPS).map(|n| heads_of(&store, n)).collect();
+    let mut ticks = ticks_of(&store);
     writeln!(out, "ready").unwrap();
     for account_id in seed * 1_000_000 + 1.. {
         let mut calls = Vec::new();
@@ -71,10 +77,14 @@ fn child() {
         }
         let account = (random.random_range(0..10) == 0)
             .then(|| store.create_user(account(account_id, &format!("user{account_id}")), None));
+        ticks += 1;
+        let timers = store.put_timers(tick(ticks));
         for (n, last, call) in calls {
             assert_eq!(wait(call), [CommitOutcome::Durable]);
             writeln!(out, "head {n} {last}").unwrap();
         }
+        assert_eq!(wait(timers), vec![TimerOutcome::Durable; tick(ticks).len()]);
+        writeln!(out, "tick {ticks}").unwrap();
         if let Some(account) = account {
             assert_eq!(wait(account), Ok(CreateUserOutcome::Created));
             writeln!(out, "user {account_id}").unwrap();
@@ -104,12 +114,35 @@ fn heads_of(store: &impl Store, n: u8) -> u64 {
     head
 }
 
+/// Timer 0 moves on, another is put, and one that was put a few ticks ago goes. A tick that is there in part shows.
+fn tick(n: u64) -> Vec<TimerChange> {
+    let mut changes = vec![TimerChange::Put(timer(AUTHOR, 0, n)), TimerChange::Put(timer(AUTHOR, n, FAR_MS + n))];
+    changes.extend((n > TICKS_KEPT).then(|| TimerChange::Remove(timer(AUTHOR, n - TICKS_KEPT, 0).key)));
+    changes
+}
+
+/// Checks that all timers are those of one tick, and gives it.
+fn ticks_of(store: &impl Store) -> u64 {
+    let found = wait(store.timers_of(REMINDER, owner(AUTHOR), None, 999)).unwrap();
+    let ticks = found.first().map_or(0, |first| first.due_ms);
+    let mut expected = Vec::from_iter((ticks > 0).then(|| timer(AUTHOR, 0, ticks)));
+    let kept = ticks.saturating_sub(TICKS_KEPT) + 1..=ticks;
+    expected.extend(kept.map(|n| timer(AUTHOR, n, FAR_MS + n)));
+    assert_eq!(found, expected);
+    let due = wait(store.due_timers(Vshard::all().collect(), 0..u64::MAX, None, 999)).unwrap();
+    assert_eq!(due, expected.iter().map(TimerRow::due).collect::<Vec<_>>());
+    assert_eq!(wait(store.count_timers(REMINDER, owner(AUTHOR))).unwrap(), expected.len() as u64);
+    assert_eq!(wait(store.timers(vec![timer(AUTHOR, 0, 0).key])).unwrap()[0].as_ref(), expected.first());
+    ticks
+}
+
 #[test]
 fn what_was_acknowledged_before_a_kill_is_there_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut random = StdRng::seed_from_u64(42);
     let mut heads = BTreeMap::new();
     let mut users = Vec::new();
+    let mut ticks = 0;
     for round in 1..=ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child", "--nocapture"])
@@ -132,6 +165,7 @@ fn what_was_acknowledged_before_a_kill_is_there_once() {
         for line in lines {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["head", n, last] => drop(heads.insert(n.parse::<u8>().unwrap(), last.parse::<u64>().unwrap())),
+                ["tick", n] => ticks = n.parse::<u64>().unwrap(),
                 ["user", id] => users.push(id.parse::<u64>().unwrap()),
                 _ => panic!("round {round}: the child said {line:?}"),
             }
@@ -141,6 +175,7 @@ fn what_was_acknowledged_before_a_kill_is_there_once() {
         for (&n, &acked) in &heads {
             assert!(heads_of(&store, n) >= acked, "round {round}: group {n} has lost what was acknowledged");
         }
+        assert!(ticks_of(&store) >= ticks, "round {round}: timers have lost what was acknowledged");
         let ids: Vec<_> = users.iter().map(|id| user(*id)).collect();
         let found = wait(store.users(ids)).unwrap();
         assert_eq!(found.iter().map(|user| user.id.as_u64()).collect::<Vec<_>>(), users, "round {round}");

@@ -4,7 +4,8 @@
 mod store_suite;
 
 use godwit::store::{
-    AckedPosition, Commit, CommitOutcome, CreateUserOutcome, Direction, LogStore, PageLimit, StoreError, UserStore,
+    AckedPosition, Commit, CommitOutcome, CreateUserOutcome, Direction, LogStore, PageLimit, StoreError, TimerChange,
+    TimerOutcome, TimerStore, UserStore,
     embedded::{Embedded, EmbeddedOptions, OpenError},
 };
 use godwit_proto::Seq;
@@ -37,6 +38,14 @@ fn read_all(store: &Embedded) -> Vec<u64> {
 
 fn commit(store: &Embedded, seq: u64) -> CommitOutcome {
     wait(store.commit(vec![append(group(1), seq..=seq)])).remove(0)
+}
+
+fn put_timer(store: &Embedded, id: u64) -> TimerOutcome {
+    wait(store.put_timers(vec![TimerChange::Put(timer(1, id, id))])).remove(0)
+}
+
+fn count_timers(store: &Embedded) -> u64 {
+    wait(store.count_timers(REMINDER, owner(1))).unwrap()
 }
 
 #[test]
@@ -73,6 +82,7 @@ fn the_directory_is_for_its_owner_alone_and_free_after_closing() {
     clone.close();
     assert!(matches!(commit(&store, 1), CommitOutcome::NotWritten(StoreError::Unavailable(_))));
     assert!(matches!(wait(store.load(group(1), 1)), Err(StoreError::Unavailable(_))));
+    assert!(matches!(put_timer(&store, 1), TimerOutcome::NotWritten(StoreError::Unavailable(_))));
     let again = Embedded::open(options(&dir)).unwrap();
     assert_eq!(commit(&again, 1), CommitOutcome::Durable);
 }
@@ -127,19 +137,22 @@ fn a_full_disk_refuses_writes_and_takes_them_again_when_there_is_room() {
     let free_bytes = Arc::new(AtomicU64::new(1_000));
     let store = Embedded::open(with_free_bytes(dir.path(), &free_bytes)).unwrap();
     assert_eq!(commit(&store, 1), CommitOutcome::Durable);
+    assert_eq!(put_timer(&store, 1), TimerOutcome::Durable);
     for full in [999, 0, u64::MAX] {
         free_bytes.store(full, Ordering::SeqCst);
         assert_eq!(commit(&store, 2), CommitOutcome::NotWritten(StoreError::Full));
         assert_eq!(wait(store.create_user(account(7, "Ada"), None)), Err(StoreError::Full));
+        assert_eq!(put_timer(&store, 2), TimerOutcome::NotWritten(StoreError::Full));
         assert_eq!(store.settle(), Err(StoreError::Full));
-        assert_eq!(read_all(&store), [1], "reads go on");
+        assert_eq!((read_all(&store), count_timers(&store)), (vec![1], 1), "reads go on");
         assert_eq!(wait(store.user_by_name("ada".to_owned())), Ok(None));
     }
     free_bytes.store(1_000, Ordering::SeqCst);
     assert_eq!(commit(&store, 2), CommitOutcome::Durable);
     assert_eq!(wait(store.create_user(account(7, "Ada"), None)), Ok(CreateUserOutcome::Created));
+    assert_eq!(put_timer(&store, 2), TimerOutcome::Durable);
     store.settle().unwrap();
-    assert_eq!(read_all(&store), [1, 2]);
+    assert_eq!((read_all(&store), count_timers(&store)), (vec![1, 2], 2));
 }
 
 #[test]
@@ -190,6 +203,11 @@ fn a_full_queue_refuses_whole_calls_and_keeps_their_order() {
     assert_eq!(outcomes[0], [CommitOutcome::Durable, CommitOutcome::Durable]);
     let there = vec![CommitOutcome::AlreadyDurable; 2];
     assert!(outcomes[1..].iter().all(|outcome| *outcome == refused || *outcome == there));
+    let calls: Vec<_> = (1..=2_000).map(|id| store.put_timers(vec![TimerChange::Put(timer(1, id, id)); 2])).collect();
+    let outcomes: Vec<_> = calls.into_iter().map(wait).collect();
+    assert!(outcomes.contains(&vec![TimerOutcome::NotWritten(StoreError::Overloaded); 2]));
+    let durable = outcomes.iter().filter(|outcomes| **outcomes == [TimerOutcome::Durable, TimerOutcome::Durable]);
+    assert_eq!(durable.count() as u64, count_timers(&store), "of a call that was refused, nothing is there");
     // A call larger than the queue is taken when the queue is empty.
     let large: Vec<_> = (2..=20).flat_map(pair).collect::<Vec<Commit>>();
     assert!(wait(store.commit(large)).iter().all(|outcome| *outcome == CommitOutcome::Durable));

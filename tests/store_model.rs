@@ -6,11 +6,12 @@ mod store_suite;
 use godwit::{
     chat::{Member, MemberChange, Position, Role},
     store::{
-        AckedPosition, Commit, Direction, InvitationId, LogStore, NewToken, PageLimit, Revoke, TokenHash, UserStore,
+        AckedPosition, Commit, Direction, InvitationId, LogStore, NewToken, PageLimit, Revoke, TimerChange,
+        TimerOutcome, TimerRow, TimerStore, TokenHash, UserStore,
         embedded::{Embedded, EmbeddedOptions},
     },
 };
-use godwit_proto::{Seq, UserId};
+use godwit_proto::{Seq, UserId, Vshard, VshardSet};
 use proptest::prelude::*;
 use std::{path::Path, time::Duration};
 use store_suite::{build::*, disk, model::Model, wait};
@@ -19,6 +20,9 @@ use tempfile::TempDir;
 const GROUPS: u8 = 3;
 const USERS: u64 = 4;
 const DEVICES: u8 = 3;
+/// Timers that a user may have here, and times at which they may be due.
+const TIMERS: u64 = 4;
+const DUE_MS: u64 = 12;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -57,6 +61,15 @@ enum Step {
         device: u8,
         n: u8,
         seq: u64,
+    },
+    /// One call: of whom, which, and when it is due, if it is put.
+    ChangeTimers(Vec<(u64, u64, Option<u64>)>),
+    /// Page after page.
+    Due {
+        from_ms: u64,
+        for_ms: u64,
+        cores: u16,
+        limit: usize,
     },
     /// Everything becomes rows.
     Settle,
@@ -120,6 +133,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..=USERS, proptest::option::of(0..DEVICES)).prop_map(|(user, device)| Step::Revoke { user, device }),
         2 => (1..=USERS, 0..DEVICES, 0..GROUPS, 0_u64..50)
             .prop_map(|(user, device, n, seq)| Step::PutAcked { user, device, n, seq }),
+        6 => proptest::collection::vec(
+            (1..=USERS, 0..TIMERS, proptest::option::weighted(0.7, 0..DUE_MS)), 1..8
+        ).prop_map(Step::ChangeTimers),
+        3 => (0..DUE_MS, 0..DUE_MS, 1_u16..4, 1_usize..6)
+            .prop_map(|(from_ms, for_ms, cores, limit)| Step::Due { from_ms, for_ms, cores, limit }),
         3 => Just(Step::Settle),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
@@ -202,6 +220,17 @@ impl Run {
                 assert_eq!(wait(self.store.put_acked(acked)), Ok(()));
                 self.acked_pending = true;
             }
+            Step::ChangeTimers(plans) => {
+                let change = |&(of, id, due_ms): &(u64, u64, Option<u64>)| match due_ms {
+                    Some(due_ms) => TimerChange::Put(timer(of, id, due_ms)),
+                    None => TimerChange::Remove(timer(of, id, 0).key),
+                };
+                let changes: Vec<_> = plans.iter().map(change).collect();
+                changes.iter().for_each(|change| self.model.put_timer(change));
+                let durable = vec![TimerOutcome::Durable; changes.len()];
+                assert_eq!(wait(self.store.put_timers(changes)), durable);
+            }
+            &Step::Due { from_ms, for_ms, cores, limit } => self.check_due(from_ms..from_ms + for_ms, cores, limit),
             Step::Settle => self.settle(),
             Step::Reopen => {
                 self.store.close();
@@ -242,6 +271,42 @@ impl Run {
         }
     }
 
+    fn check_due(&self, due_ms: std::ops::Range<u64>, cores: u16, limit: usize) {
+        let is_owned = |vshard: Vshard| vshard.index() % cores == 0;
+        let vshards: VshardSet = Vshard::all().filter(|vshard| is_owned(*vshard)).collect();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = wait(self.store.due_timers(vshards.clone(), due_ms.clone(), after, limit)).unwrap();
+            found.extend_from_slice(&page);
+            if page.len() < limit {
+                break;
+            }
+            after = page.last().copied();
+        }
+        found.sort_unstable();
+        let due = self.model.timers().into_iter().map(|row| row.due());
+        let due = due.filter(|due| due_ms.contains(&due.due_ms) && is_owned(due.key.owner.vshard()));
+        assert_eq!(found, due.collect::<Vec<_>>());
+    }
+
+    fn check_timers(&self) {
+        self.check_due(0..u64::MAX, 1, usize::MAX);
+        let timers = self.model.timers();
+        for of in 1..=USERS {
+            let mine: Vec<TimerRow> = timers.iter().filter(|row| row.key.owner == owner(of)).cloned().collect();
+            let keys: Vec<_> = (0..TIMERS).map(|id| timer(of, id, 0).key).collect();
+            let expected: Vec<_> = keys.iter().map(|key| self.model.timer(*key)).collect();
+            assert_eq!(wait(self.store.timers(keys)).unwrap(), expected);
+            assert_eq!(wait(self.store.count_timers(REMINDER, owner(of))), Ok(mine.len() as u64));
+            for (after, limit) in [(0, 9), (1, 2)] {
+                let cursor = mine.get(after).map(|row| (row.due_ms, row.key.id)).filter(|_| after > 0);
+                let page = wait(self.store.timers_of(REMINDER, owner(of), cursor, limit)).unwrap();
+                let skipped = cursor.map_or(0, |_| after + 1);
+                assert_eq!(page, mine.iter().skip(skipped).take(limit).cloned().collect::<Vec<_>>());
+            }
+        }
+    }
+
     /// Compares everything that is not read page by page.
     fn check(&self) {
         let users: Vec<UserId> = (1..=USERS).map(user).collect();
@@ -269,6 +334,7 @@ impl Run {
                 assert_eq!(wait(self.store.acked(of, device(n), groups.clone())).unwrap(), expected);
             }
         }
+        self.check_timers();
         let mut expected = self.model.users().to_vec();
         expected.sort_by_key(|user| user.id);
         assert_eq!(wait(self.store.users(users)).unwrap(), expected);

@@ -4,10 +4,10 @@
 mod store_suite;
 
 use godwit::store::{
-    Commit, CommitOutcome, Direction, LogStore, PageLimit,
+    Commit, CommitOutcome, Direction, LogStore, PageLimit, TimerChange, TimerOutcome, TimerRow, TimerStore,
     embedded::{Embedded, EmbeddedOptions, OpenError},
 };
-use godwit_proto::Seq;
+use godwit_proto::{Seq, Vshard};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     fs,
@@ -23,6 +23,8 @@ use tempfile::TempDir;
 
 /// Conversations in these tests.
 const GROUPS: u8 = 2;
+/// Owners of timers in these tests.
+const OWNERS: u64 = 2;
 
 fn options(dir: &Path) -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(dir);
@@ -34,6 +36,30 @@ fn options(dir: &Path) -> EmbeddedOptions {
 
 fn open(dir: &Path) -> Result<Embedded, OpenError> {
     Embedded::open(options(dir))
+}
+
+/// What is written in turns here.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Messages,
+    Timers,
+}
+
+impl Work {
+    fn write_turn(self, store: &Embedded, turn: u64) {
+        match self {
+            Self::Messages => commit_turn(store, turn),
+            Self::Timers => timers_turn(store, turn),
+        }
+    }
+
+    /// The number of turns that are there. Panics when one is there in part.
+    fn turns(self, store: &Embedded) -> u64 {
+        match self {
+            Self::Messages => turns(store),
+            Self::Timers => turns_of_timers(store),
+        }
+    }
 }
 
 /// Entry `seq` of every group, in one turn, with the title and the only member following it.
@@ -50,7 +76,6 @@ fn commit_turn(store: &Embedded, seq: u64) {
     assert_eq!(wait(store.commit(turn)), vec![CommitOutcome::Durable; usize::from(GROUPS)]);
 }
 
-/// The number of turns that are there. Panics when one is there in part.
 fn turns(store: &Embedded) -> u64 {
     let mut turns = None;
     for n in 0..GROUPS {
@@ -76,6 +101,37 @@ fn turns(store: &Embedded) -> u64 {
         }
     }
     turns.unwrap()
+}
+
+/// Every owner gets timer `turn`, loses the one before the last, and timer 0 moves on.
+fn timers_turn(store: &Embedded, turn: u64) {
+    let mut changes = Vec::new();
+    for of in 1..=OWNERS {
+        changes.extend([timer(of, turn, 1_000 + turn), timer(of, 0, turn)].map(TimerChange::Put));
+        changes.extend((turn > 2).then(|| TimerChange::Remove(timer(of, turn - 2, 0).key)));
+    }
+    let durable = vec![TimerOutcome::Durable; changes.len()];
+    assert_eq!(wait(store.put_timers(changes)), durable);
+}
+
+fn turns_of_timers(store: &Embedded) -> u64 {
+    let due = wait(store.due_timers(Vshard::all().collect(), 0..u64::MAX, None, 999)).unwrap();
+    let turns = due.first().map_or(0, |first| first.due_ms);
+    let mut expected = Vec::new();
+    for of in 1..=OWNERS {
+        let mut timers = Vec::from_iter((turns > 0).then(|| timer(of, 0, turns)));
+        timers.extend((turns.saturating_sub(1).max(1)..=turns).map(|turn| timer(of, turn, 1_000 + turn)));
+        assert_eq!(wait(store.timers_of(REMINDER, owner(of), None, 999)).unwrap(), timers);
+        assert_eq!(wait(store.count_timers(REMINDER, owner(of))).unwrap(), timers.len() as u64);
+        let found = wait(store.timers((0..=turns + 1).map(|id| timer(of, id, 0).key).collect())).unwrap();
+        let mut found: Vec<_> = found.into_iter().flatten().collect();
+        found.sort_unstable_by_key(TimerRow::due);
+        assert_eq!(found, timers);
+        expected.extend(timers.iter().map(TimerRow::due));
+    }
+    expected.sort_unstable();
+    assert_eq!(due, expected);
+    turns
 }
 
 /// A directory to damage, made from what a store left.
@@ -117,24 +173,32 @@ fn for_each<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
 fn a_store_that_was_not_closed_has_everything() {
     let dir = disk::scratch();
     let store = open(dir.path()).unwrap();
-    for seq in 1..=10 {
-        commit_turn(&store, seq);
-        if seq == 4 {
+    for turn in 1..=10 {
+        commit_turn(&store, turn);
+        timers_turn(&store, turn);
+        if turn == 4 {
             store.settle().unwrap();
         }
     }
     let wreck = Wreck::of(dir.path());
-    assert_eq!(turns(&wreck.open().unwrap()), 10);
+    let store = wreck.open().unwrap();
+    assert_eq!((turns(&store), turns_of_timers(&store)), (10, 10));
 }
 
 #[test]
 fn rows_that_were_never_synced_are_written_again() {
+    for work in [Work::Messages, Work::Timers] {
+        write_again_what_was_never_synced(work);
+    }
+}
+
+fn write_again_what_was_never_synced(work: Work) {
     let dir = disk::scratch();
     let mut options = options(dir.path());
     options.behind_delay = Duration::from_millis(1);
     let store = Embedded::open(options).unwrap();
     for seq in 1..=10 {
-        commit_turn(&store, seq);
+        work.write_turn(&store, seq);
     }
     let synced = disk::read_journal(&disk::journal(dir.path())).len();
     // The rows of the last turns follow, unsynced; wait until they are there.
@@ -159,7 +223,7 @@ fn rows_that_were_never_synced_are_written_again() {
         for _ in 0..4 {
             let wreck = Wreck::of(&wreck.path());
             disk::write_journal(&disk::journal(&wreck.path()), &kept);
-            assert_eq!(turns(&wreck.open().unwrap()), 10);
+            assert_eq!(work.turns(&wreck.open().unwrap()), 10);
             let page = random.random_range(synced..written.len());
             kept[page..(page + 64).min(written.len())].fill(0);
         }
@@ -167,18 +231,18 @@ fn rows_that_were_never_synced_are_written_again() {
 }
 
 /// A store with some turns in rows and some not, and where in its journal the last record is.
-fn with_a_last_record(turns: u64) -> (TempDir, std::ops::Range<usize>) {
+fn with_a_last_record(work: Work, turns: u64) -> (TempDir, std::ops::Range<usize>) {
     let dir = disk::scratch();
     let left = disk::scratch();
     let store = open(dir.path()).unwrap();
     for seq in 1..turns {
-        commit_turn(&store, seq);
+        work.write_turn(&store, seq);
         if seq == turns / 2 {
             store.settle().unwrap();
         }
     }
     let start = disk::read_journal(&disk::journal(dir.path())).len();
-    commit_turn(&store, turns);
+    work.write_turn(&store, turns);
     let end = disk::read_journal(&disk::journal(dir.path())).len();
     disk::copy(dir.path(), left.path());
     (left, start..end)
@@ -186,8 +250,14 @@ fn with_a_last_record(turns: u64) -> (TempDir, std::ops::Range<usize>) {
 
 #[test]
 fn a_last_record_torn_at_any_byte_is_recovered_or_reported() {
+    for work in [Work::Messages, Work::Timers] {
+        tear_the_last_record(work);
+    }
+}
+
+fn tear_the_last_record(work: Work) {
     const TURNS: u64 = 6;
-    let (left, last) = with_a_last_record(TURNS);
+    let (left, last) = with_a_last_record(work, TURNS);
     let written = disk::read_journal(&disk::journal(left.path()));
     let before = {
         // The guard as it was before the last turn: the machine died before its ack.
@@ -205,30 +275,37 @@ fn a_last_record_torn_at_any_byte_is_recovered_or_reported() {
                 assert_eq!((expected, found), (TURNS, TURNS - 1), "cut at {cut} of {last:?}");
             }
             Err(error) => panic!("cut at {cut} of {last:?}: {error}"),
-            Ok(store) => assert_eq!(turns(&store), TURNS, "cut at {cut} of {last:?}"),
+            Ok(store) => assert_eq!(work.turns(&store), TURNS, "cut at {cut} of {last:?}"),
         }
         // The same, when it had not been acknowledged yet: the store opens without it.
         let wreck = Wreck::of(left.path());
         disk::write_journal(&disk::journal(&wreck.path()), &written[..cut]);
         fs::write(wreck.path().join("commits.guard"), &before).unwrap();
         let store = wreck.open().unwrap();
-        assert_eq!(turns(&store), TURNS - 1, "cut at {cut} of {last:?}, before the ack");
+        assert_eq!(work.turns(&store), TURNS - 1, "cut at {cut} of {last:?}, before the ack");
         if cut % 16 == 0 {
-            commit_turn(&store, TURNS);
+            work.write_turn(&store, TURNS);
             drop(store);
-            assert_eq!(turns(&wreck.open().unwrap()), TURNS);
+            assert_eq!(work.turns(&wreck.open().unwrap()), TURNS);
         }
     });
 }
 
 #[test]
 fn damage_anywhere_in_the_journal_is_recovered_or_reported() {
+    for (work, flips) in [(Work::Messages, 1_200), (Work::Timers, 300)] {
+        damage_the_journal(work, flips);
+    }
+}
+
+fn damage_the_journal(work: Work, flips: usize) {
     const TURNS: u64 = 6;
-    let (left, last) = with_a_last_record(TURNS);
+    let (left, last) = with_a_last_record(work, TURNS);
     let written = disk::read_journal(&disk::journal(left.path()));
     let mut random = StdRng::seed_from_u64(7);
-    let mut flips: Vec<_> = last.map(|byte| (byte, 1_u8 << random.random_range(0..8))).collect();
-    flips.extend((0..1_200).map(|_| (random.random_range(0..written.len()), 1 << random.random_range(0..8))));
+    let anywhere = (0..flips).map(|_| random.random_range(0..written.len())).collect::<Vec<_>>();
+    let bytes = last.chain(anywhere);
+    let flips: Vec<_> = bytes.map(|byte| (byte, 1_u8 << random.random_range(0..8))).collect();
     let silent = Mutex::new(Vec::new());
     let (refused, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     for_each(&flips, |&(byte, bit)| {
@@ -241,13 +318,13 @@ fn damage_anywhere_in_the_journal_is_recovered_or_reported() {
             return;
         };
         let complete = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            assert_eq!(turns(&store), TURNS);
+            assert_eq!(work.turns(&store), TURNS);
         }));
         match complete {
             Ok(()) => drop(recovered.fetch_add(1, Ordering::Relaxed)),
             Err(_) => silent.lock().unwrap().push((byte, bit)),
         }
     });
-    println!("{} refused, {} recovered", refused.into_inner(), recovered.into_inner());
+    println!("{work:?}: {} refused, {} recovered", refused.into_inner(), recovered.into_inner());
     assert_eq!(silent.into_inner().unwrap(), [], "flips after which less is there than was acknowledged");
 }

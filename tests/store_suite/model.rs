@@ -4,7 +4,8 @@ use godwit::{
     chat::{LogEntry, Member, MemberChange},
     store::{
         AckedPosition, Commit, CommitOutcome, ConversationDetails, CreateUserOutcome, Direction, InvitationId,
-        LoadedConversation, NewToken, PageLimit, Revoke, StoredSummary, TokenHash, TokenRecord, UserRecord,
+        LoadedConversation, NewToken, PageLimit, Revoke, StoredSummary, TimerChange, TimerKey, TimerRow, TokenHash,
+        TokenRecord, UserRecord,
     },
 };
 use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
@@ -17,6 +18,7 @@ pub struct Model {
     invitations: BTreeSet<[u8; 16]>,
     tokens: BTreeMap<(UserId, DeviceId), TokenRecord>,
     acked: BTreeMap<(UserId, DeviceId, ConversationId), Seq>,
+    timers: BTreeMap<TimerKey, TimerRow>,
 }
 
 #[derive(Default)]
@@ -162,6 +164,24 @@ impl Model {
             let seq = self.acked.entry((position.user, position.device, position.conversation)).or_default();
             *seq = position.seq.max(*seq);
         }
+    }
+
+    pub fn put_timer(&mut self, change: &TimerChange) {
+        match change {
+            TimerChange::Put(row) => drop(self.timers.insert(row.key, row.clone())),
+            TimerChange::Remove(key) => drop(self.timers.remove(key)),
+        }
+    }
+
+    pub fn timer(&self, key: TimerKey) -> Option<TimerRow> {
+        self.timers.get(&key).cloned()
+    }
+
+    /// By when they are due, then by key.
+    pub fn timers(&self) -> Vec<TimerRow> {
+        let mut timers: Vec<_> = self.timers.values().cloned().collect();
+        timers.sort_unstable_by_key(TimerRow::due);
+        timers
     }
 
     pub fn acked(&self, user: UserId, device: DeviceId, conversation: ConversationId) -> Seq {

@@ -177,3 +177,23 @@ fn answer(waiting: Vec<Waiting>, failed: Option<&StoreError>) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_sync_should_have_made_durable_is_unknown() {
+        let full = StoreError::Full;
+        let (of_commits, mut commits) = oneshot::channel();
+        let (of_timers, mut timers) = oneshot::channel();
+        let waiting = vec![
+            Waiting::Commits(vec![CommitOutcome::Durable, CommitOutcome::Conflict], of_commits),
+            Waiting::Timers(vec![TimerOutcome::Durable, TimerOutcome::NotWritten(full.clone())], of_timers),
+        ];
+        answer(waiting, Some(&StoreError::Unavailable("the sync failed".to_owned())));
+        assert_eq!(commits.try_recv().unwrap(), [CommitOutcome::Unknown, CommitOutcome::Conflict]);
+        assert_eq!(timers.try_recv().unwrap(), [TimerOutcome::Unknown, TimerOutcome::NotWritten(full)]);
+    }
+}

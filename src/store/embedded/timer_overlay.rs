@@ -91,3 +91,42 @@ fn forget_up_to<K: Ord, T>(number: u64, entry: btree_map::Entry<'_, K, Numbered<
         entry.remove();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{TimerId, TimerKey};
+    use godwit_proto::{UserId, Vshard};
+
+    #[test]
+    fn what_was_written_as_rows_leaves_and_what_came_after_stays() {
+        let owner = TimerOwner::User(UserId::new(1).unwrap());
+        let key = TimerKey { kind: TimerKind(1), owner, id: TimerId([5; 16]) };
+        let put = |due_ms, was_due_ms| {
+            let row = TimerRow { key, due_ms, payload: bytes::Bytes::new() };
+            TimerEdit { change: TimerChange::Put(row), was_due_ms }
+        };
+        let edits =
+            [put(10, None), put(20, Some(10)), TimerEdit { change: TimerChange::Remove(key), was_due_ms: Some(20) }];
+        let mut pending = PendingTimers::default();
+        for (number, edit) in (1..).zip(&edits) {
+            pending.publish(number, edit);
+        }
+        let due = |pending: &PendingTimers| {
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let due = pending.due(&all, &Vshard::all().collect(), 9);
+            due.iter().map(|(key, there)| (keys::due_timer_key(key).unwrap().due_ms, *there)).collect::<Vec<_>>()
+        };
+        assert_eq!(due(&pending), [(10, false), (20, false)]);
+        // Its row is due at 10 now, which the second change hides.
+        pending.forget(1, &edits[0]);
+        assert_eq!(due(&pending), [(10, false), (20, false)]);
+        pending.forget(2, &edits[1]);
+        assert_eq!(due(&pending), [(20, false)]);
+        assert_eq!(pending.find(&keys::timer(key)), Some(None));
+        pending.forget(3, &edits[2]);
+        assert_eq!(due(&pending), []);
+        assert_eq!(pending.find(&keys::timer(key)), None);
+    }
+}
