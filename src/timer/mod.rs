@@ -1,11 +1,11 @@
-//! Whatever waits: the wheel that each core keeps, and the two clocks that it must not mix up.
+//! Whatever waits: the wheel, and the timers in the store that are due soon.
 //!
-//! Nothing in here looks at a clock. The owner reads both, monotonic and wall, once a turn, and passes in what it read.
+//! Nothing in here looks at a clock. The owner reads one once a turn, and passes in what it read.
 
+mod durable;
 mod tick;
-mod wall_clock;
 mod wheel;
 
+pub use durable::{DurableTimers, HORIZON_MS, Load, PAGE_TIMERS};
 pub use tick::Tick;
-pub use wall_clock::{ClockStep, STEP_MS_MIN, WallClock};
 pub use wheel::{TimerHandle, Wheel};

@@ -1,10 +1,10 @@
-//! Points in monotonic time.
+//! Points in time.
 
 use std::time::Duration;
 
-/// A point in time, in whole milliseconds of a monotonic clock that starts anywhere.
+/// A point in time, in whole milliseconds of one clock that starts anywhere.
 ///
-/// Not a time of day: see [`WallClock`](super::WallClock) for what is due by one.
+/// Ticks of different clocks have nothing to do with each other: a wheel keeps to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tick(pub u64);
 
