@@ -15,7 +15,7 @@ mod sections;
 
 pub use load::{ConfigError, Loaded, Overrides};
 pub use sections::{
-    Limits, Log, LogFormat, Metrics, Password, Registration, RegistrationMode, Store, Tls, Token, Transport,
+    Limits, Log, LogFormat, Metrics, Password, Registration, RegistrationMode, Schedule, Store, Tls, Token, Transport,
 };
 
 use section::{Section, section};
@@ -47,6 +47,8 @@ section! {
         password: Password = Password::default();
         /// What a device logs in with after the first time.
         token: Token = Token::default();
+        /// Messages that are sent later.
+        schedule: Schedule = Schedule::default();
         /// Metrics and health for the operator, over HTTP.
         metrics: Metrics = Metrics::default();
         /// What the server writes to standard error.

@@ -32,6 +32,7 @@ impl Config {
             store,
             password,
             token,
+            schedule,
             metrics,
             log,
         } = self;
@@ -43,6 +44,7 @@ impl Config {
         section("store.", store.out_of_range());
         section("password.", password.out_of_range());
         section("token.", token.out_of_range());
+        section("schedule.", schedule.out_of_range());
         section("metrics.", metrics.out_of_range());
         section("log.", log.out_of_range());
         self.contradictions(&mut found);

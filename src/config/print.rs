@@ -1,12 +1,12 @@
 //! The configuration in force, as a file that says the same when it is read again.
 
 use super::{
-    Config, Limits, Log, Metrics, Password, Registration, Section, Store, Tls, Token, Transport, section::Key,
+    Config, Limits, Log, Metrics, Password, Registration, Schedule, Section, Store, Tls, Token, Transport, section::Key,
 };
 use std::fmt::Write;
 use toml::{Table, Value};
 
-const SECTIONS: [(&str, &[Key]); 9] = [
+const SECTIONS: [(&str, &[Key]); 10] = [
     ("tls", Tls::KEYS),
     ("registration", Registration::KEYS),
     ("limits", Limits::KEYS),
@@ -14,6 +14,7 @@ const SECTIONS: [(&str, &[Key]); 9] = [
     ("store", Store::KEYS),
     ("password", Password::KEYS),
     ("token", Token::KEYS),
+    ("schedule", Schedule::KEYS),
     ("metrics", Metrics::KEYS),
     ("log", Log::KEYS),
 ];

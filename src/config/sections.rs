@@ -195,6 +195,19 @@ section! {
 }
 
 section! {
+    /// Messages that are sent later.
+    Schedule {
+        /// Scheduled messages of one user that are not sent yet. Each costs disk, and memory in its last minute only.
+        per_user_max: usize = 1000, in 0..=1_000_000;
+        /// How far ahead a message may be scheduled.
+        ahead_days_max: u32 = 366, in 1..=3660;
+        /// How late a message is still sent after the server was away when it was due. One that is later is reported to its
+        /// author and not sent.
+        late_ms_max: u64 = 24 * 3_600_000, in 1_000..=366 * 24 * 3_600_000;
+    }
+}
+
+section! {
     /// Metrics and health for the operator, over HTTP.
     Metrics {
         /// Whether to listen at all.

@@ -6,6 +6,7 @@ use super::{
     meters::CoreMeters,
     owner::Owner,
     presence::Presence,
+    schedule::Scheduler,
     services::{Services, refusal},
     session::{Online, Session, Stage},
 };
@@ -36,6 +37,7 @@ pub struct Core {
     pub(super) sessions: HashMap<SessionId, Session>,
     presence: Presence,
     pub(super) owner: Owner,
+    scheduler: Scheduler,
     /// Mail to oneself, handled before the input is done with.
     local: VecDeque<Mail>,
     /// The sessions here that a push goes to. Kept for its memory.
@@ -57,6 +59,7 @@ impl Core {
             limits,
             presence: Presence::new(id, &limits, placement.cores()),
             owner: Owner::new(placement, limits, services.clone()),
+            scheduler: Scheduler::new(id, placement, limits, services.clone()),
             services,
             sessions: HashMap::new(),
             local: VecDeque::new(),
@@ -138,6 +141,9 @@ impl Core {
 
     /// The turn is over: what it changed goes to the store at once. Call it even if nothing happened, at least once a second.
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
+        let sent_before = effects.mail.len();
+        self.scheduler.on_time(now_ms, effects);
+        self.deliver_local(now_ms, sent_before, effects);
         self.owner.end_turn(now_ms, effects);
         // By the distance, so that a clock that was set back does not hold them up.
         let due = self.acked_since_ms.is_some_and(|since_ms| now_ms.abs_diff(since_ms) >= ACKED_DELAY_MS);
@@ -152,6 +158,11 @@ impl Core {
             // A position that is not noted costs a second delivery, which the client recognises; nothing is lost.
             effects.tasks.push(self.services.store.put_acked(acked.collect()).map(|_| Completion::Noted).boxed());
         }
+    }
+
+    /// When the next turn is to begin at the latest, in milliseconds since the epoch: a timer is due then.
+    pub fn next_turn_ms(&self) -> Option<u64> {
+        self.scheduler.next_at_ms()
     }
 
     /// Says whether some mailbox is filling up; new work is refused while it is.
@@ -240,6 +251,10 @@ impl Core {
                 }
                 effects.output.push((session, Output::Reply(channel, frame)));
             }
+            Mail::Schedule(user, reply_to, request) => {
+                self.scheduler.on_request(now_ms, user, reply_to, request, effects);
+            }
+            Mail::Fired(number, reply) => self.scheduler.on_fired(now_ms, number, reply, effects),
             Mail::FanOut(push, users, except) => {
                 let mut here = std::mem::take(&mut self.pushed_to);
                 self.presence.on_fan_out(&push, &users, except, &mut here, effects);
@@ -300,6 +315,7 @@ impl Core {
                 self.owner.on_ordinal(now_ms, conversation, question, result, effects);
             }
             Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
+            Completion::Schedule(done) => self.scheduler.on_completion(now_ms, *done, effects),
             Completion::Noted => {}
         }
     }

@@ -112,13 +112,14 @@ impl Driver {
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>, stopping: bool) {
         let mailbox = self.mailboxes.of(self.id);
         let has_tasks = !self.tasks.is_empty();
+        let until_next = self.core.next_turn_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(wall_ms())));
         let completion = tokio::select! {
             biased;
             completion = self.tasks.next(), if has_tasks => completion,
             () = mailbox.filled() => None,
             () = self.events_filled.notified() => None,
             _ = stop.changed(), if !stopping => None,
-            () = tokio::time::sleep(IDLE_TURN) => None,
+            () = tokio::time::sleep(until_next.map_or(IDLE_TURN, |next| next.min(IDLE_TURN))) => None,
         };
         if let Some(completion) = completion {
             self.on_completion(wall_ms(), completion);

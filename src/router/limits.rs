@@ -7,6 +7,8 @@ use godwit_proto::{codec::FRAME_BYTES_MAX, v1};
 /// and a length of up to 4 bytes each.
 const FRAME_OVERHEAD_BYTES: usize = 8 * 1024;
 
+const DAY_MS: u64 = 24 * 3_600_000;
+
 /// What a core refuses beyond. Every peer-driven queue and map of the router is bounded by one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -44,6 +46,23 @@ pub struct Limits {
     pub lanes_max: u32,
     /// How long a token lives after it was last used.
     pub token_lifetime_ms: u64,
+    /// Of scheduled messages.
+    pub schedule: ScheduleLimits,
+}
+
+/// Bounds of scheduled messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduleLimits {
+    /// Of one user, not sent yet.
+    pub per_user_max: usize,
+    /// How far ahead.
+    pub ahead_ms_max: u64,
+    /// How long after it was due one is still sent.
+    pub late_ms_max: u64,
+    /// On one page of a list.
+    pub per_page_max: usize,
+    /// That one core is doing something about at a time.
+    pub busy_max: usize,
 }
 
 impl Limits {
@@ -64,6 +83,9 @@ impl Limits {
             conversations_per_page_max: number(self.conversations_per_page_max),
             idle_timeout_ms: self.idle_timeout_ms,
             bulk_streams_max: self.bulk_streams_max,
+            scheduled_per_user_max: number(self.schedule.per_user_max),
+            schedule_ahead_ms_max: self.schedule.ahead_ms_max,
+            scheduled_per_page_max: number(self.schedule.per_page_max),
         }
     }
 }
@@ -87,7 +109,20 @@ impl Default for Limits {
             idle_timeout_ms: 30_000,
             bulk_streams_max: 4,
             lanes_max: godwit_proto::LANES,
-            token_lifetime_ms: 90 * 24 * 3_600_000,
+            token_lifetime_ms: 90 * DAY_MS,
+            schedule: ScheduleLimits::default(),
+        }
+    }
+}
+
+impl Default for ScheduleLimits {
+    fn default() -> Self {
+        Self {
+            per_user_max: 1_000,
+            ahead_ms_max: 366 * DAY_MS,
+            late_ms_max: DAY_MS,
+            per_page_max: 50,
+            busy_max: 16_384,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What cores send each other.
 
-use super::{Channel, CoreId, SessionId};
-use crate::chat::Input;
+use super::{Channel, CoreId, SessionId, schedule::ScheduleRequest};
+use crate::chat::{Input, Reply};
 use bytes::Bytes;
 use godwit_proto::{ConversationId, DeviceId, Seq, UserId, v1::ErrorCode};
 use std::sync::Arc;
@@ -13,6 +13,13 @@ pub struct SessionRef {
     pub core: CoreId,
     /// The session there.
     pub session: SessionId,
+}
+
+impl SessionRef {
+    /// No session: what a core asks by itself.
+    pub fn none(core: CoreId) -> Self {
+        Self { core, session: SessionId(u64::MAX) }
+    }
 }
 
 /// Where the reply to a request goes.
@@ -39,6 +46,8 @@ pub enum ReplyKind {
     ChangeMembers,
     /// `MarkReadResponse`
     MarkRead,
+    /// None: a scheduled message is sent, and the `request_id` is the number under which its author's core asked.
+    Scheduled,
 }
 
 /// One item of a mailbox.
@@ -57,6 +66,10 @@ pub enum Mail {
         /// An entry that the client knows of once it reads this.
         known: Option<(ConversationId, Seq)>,
     },
+    /// To the owner of a user: they ask something about their scheduled messages.
+    Schedule(UserId, ReplyTo, ScheduleRequest),
+    /// To the owner of a scheduled message's author: what the conversation said, and the number of the request.
+    Fired(u64, Reply),
     /// To the owner of users: push this to all their sessions.
     FanOut(Push, Arc<[UserId]>, Option<SessionRef>),
     /// To the core that has these sessions: push this to them.

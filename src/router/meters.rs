@@ -28,6 +28,25 @@ impl CoreMeters {
     }
 }
 
+/// Of scheduled messages.
+pub struct ScheduleMeters {
+    pub fired: Counter,
+    pub failed: Counter,
+    pub lag_seconds: Histogram,
+    pub armed: Gauge,
+}
+
+impl ScheduleMeters {
+    pub fn new(core: u16) -> Self {
+        Self {
+            fired: counter!(metric::SCHEDULED_SENT),
+            failed: counter!(metric::SCHEDULED_FAILED),
+            lag_seconds: histogram!(metric::SCHEDULED_LAG_SECONDS),
+            armed: gauge!(metric::TIMERS_ARMED, metric::CORE => core.to_string()),
+        }
+    }
+}
+
 /// Of the loop: what a [`Driver`](super::Driver) counts.
 pub struct TurnMeters {
     pub turn_seconds: Histogram,

@@ -325,6 +325,9 @@ impl Owner {
     }
 
     fn reply(&self, id: ConversationId, to: &ReplyTo, reply: Reply, effects: &mut Effects) {
+        if to.kind == ReplyKind::Scheduled {
+            return effects.mail.push((to.at.core, Mail::Fired(to.request_id, reply)));
+        }
         let conversation_id = id.to_bytes();
         let (body, known) = match (reply, to.kind) {
             (Reply::Refused(refusal), _) => (frames::error(&refusal), None),
@@ -340,7 +343,9 @@ impl Owner {
                         Body::CreateGroup(v1::CreateGroupResponse { conversation_id, seq, sent_ms })
                     }
                     ReplyKind::ChangeMembers => Body::ChangeMembers(v1::ChangeMembersResponse { seq }),
-                    ReplyKind::Send | ReplyKind::MarkRead => Body::Send(v1::SendResponse { seq, ordinal, sent_ms }),
+                    ReplyKind::Send | ReplyKind::MarkRead | ReplyKind::Scheduled => {
+                        Body::Send(v1::SendResponse { seq, ordinal, sent_ms })
+                    }
                 };
                 (body, Some((id, position.seq)))
             }
@@ -350,6 +355,9 @@ impl Owner {
     }
 
     fn refuse(&self, to: ReplyTo, refusal: &Refusal, effects: &mut Effects) {
+        if to.kind == ReplyKind::Scheduled {
+            return effects.mail.push((to.at.core, Mail::Fired(to.request_id, Reply::Refused(refusal.clone()))));
+        }
         let mail = frames::mail_reply(&to, frames::error(refusal), None);
         effects.mail.extend(mail.map(|mail| (to.at.core, mail)));
     }

@@ -49,13 +49,8 @@ pub fn short_name(field: &str, name: &str) -> Result<(), Refusal> {
 
 pub fn send(request: v1::SendRequest, limits: &Limits) -> Result<(ConversationId, Action), Refusal> {
     let conversation = conversation_id(&request.conversation_id)?;
-    if request.body.len() > limits.message_bytes_max {
-        let message = format!("a body has at most {} bytes", limits.message_bytes_max);
-        return Err(Refusal::new(ErrorCode::MessageTooLarge, message));
-    }
-    if request.content_type.len() > CONTENT_TYPE_BYTES_MAX {
-        return Err(invalid(format!("content_type has at most {CONTENT_TYPE_BYTES_MAX} bytes")));
-    }
+    let content = MessageBody { body: request.body, content_type: request.content_type };
+    message_body(&content, limits)?;
     let after = match request.after_client_msg_id.is_empty() {
         true => None,
         false => Some(client_msg_id(&request.after_client_msg_id)?),
@@ -63,12 +58,29 @@ pub fn send(request: v1::SendRequest, limits: &Limits) -> Result<(ConversationId
     let message = NewMessage {
         client_msg_id: client_msg_id(&request.client_msg_id)?,
         // The frame that it came in is let go of; the body alone lives on.
-        content: MessageBody { body: request.body, content_type: request.content_type },
+        content,
         first_attempt: request.first_attempt,
         after,
         by: SentBy::Hand,
     };
     Ok((conversation, Action::Send(message)))
+}
+
+/// What a message may say.
+pub fn message_body(content: &MessageBody, limits: &Limits) -> Result<(), Refusal> {
+    if content.body.len() > limits.message_bytes_max {
+        let message = format!("a body has at most {} bytes", limits.message_bytes_max);
+        return Err(Refusal::new(ErrorCode::MessageTooLarge, message));
+    }
+    if content.content_type.len() > CONTENT_TYPE_BYTES_MAX {
+        return Err(invalid(format!("content_type has at most {CONTENT_TYPE_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// Not a member, or no such conversation.
+pub fn no_member() -> Refusal {
+    Refusal::new(ErrorCode::NotAMember, "you are no member of this conversation, or there is none")
 }
 
 /// The id comes later: it is made from the creator and the `client_msg_id`.

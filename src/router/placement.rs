@@ -32,7 +32,8 @@ impl Placement {
         self.of(Vshard::of_conversation(conversation))
     }
 
-    fn of(self, vshard: Vshard) -> CoreId {
+    /// The owner of a slot.
+    pub fn of(self, vshard: Vshard) -> CoreId {
         CoreId(vshard.index() % self.cores)
     }
 }

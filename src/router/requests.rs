@@ -5,6 +5,7 @@ use super::{
     authentication::{Attempt, authenticate, name_keys},
     frames, parse,
     queries::{self, Answer},
+    schedule::{self, ScheduleRequest},
     services::refusal,
     session::{Device, Online, Stage},
 };
@@ -113,11 +114,14 @@ impl Core {
 
     fn on_request(&mut self, now_ms: u64, to: ReplyAddress, online: Online, request: Request, effects: &mut Effects) {
         let on_bulk = matches!(to.channel, Channel::Bulk(_));
-        let wants_bulk = matches!(request, Request::History(_) | Request::Sync(_) | Request::ListConversations(_));
+        let wants_bulk = matches!(
+            request,
+            Request::History(_) | Request::Sync(_) | Request::ListConversations(_) | Request::ListScheduled(_)
+        );
         if on_bulk != wants_bulk {
             let message = match wants_bulk {
-                true => "history, sync and the conversation list go on a bulk stream",
-                false => "only history, sync and the conversation list go on a bulk stream",
+                true => "history, sync and lists go on a bulk stream",
+                false => "only history, sync and lists go on a bulk stream",
             };
             return self.refuse(to, ErrorCode::WrongStream, message, effects);
         }
@@ -207,6 +211,25 @@ impl Core {
                 let answer = queries::list_conversations(store, limits, user, online.device, limit, before);
                 self.query(to, answer, effects)?;
             }
+            Request::Schedule(request) => {
+                let request = schedule::create(now_ms, request, user, &limits)?;
+                self.ask_scheduler(to, user, request, effects);
+            }
+            Request::ChangeScheduled(request) => {
+                self.ask_scheduler(to, user, schedule::change(now_ms, request, &limits)?, effects);
+            }
+            Request::CancelScheduled(request) => {
+                let request = ScheduleRequest::Cancel(schedule::schedule_id(&request.schedule_id)?);
+                self.ask_scheduler(to, user, request, effects);
+            }
+            Request::SendScheduled(request) => {
+                let request = ScheduleRequest::SendNow(schedule::schedule_id(&request.schedule_id)?);
+                self.ask_scheduler(to, user, request, effects);
+            }
+            Request::ListScheduled(request) => {
+                let page = schedule::list(&request, &limits)?;
+                self.query(to, schedule::list_scheduled(store, user, page, limits.page_bytes()), effects)?;
+            }
             Request::Logout(request) => {
                 let what = match (request.all_devices, request.device_id.is_empty()) {
                     (true, _) => Revoke::AllDevices,
@@ -221,6 +244,12 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// To the core that owns the user.
+    fn ask_scheduler(&mut self, to: ReplyAddress, user: UserId, request: ScheduleRequest, effects: &mut Effects) {
+        let reply_to = self.reply_to(to, ReplyKind::Send);
+        self.mail(self.placement.of_user(user), Mail::Schedule(user, reply_to, request), effects);
     }
 
     fn on_ack(&mut self, now_ms: u64, to: ReplyAddress, online: Online, ack: &v1::AckRequest) -> Result<(), Refusal> {
@@ -250,8 +279,7 @@ impl Core {
         if let ConversationKind::Direct(low, high) = conversation.kind()
             && ![low, high].contains(&user)
         {
-            let message = "you are no member of this conversation, or there is none";
-            return Err(Refusal::new(ErrorCode::NotAMember, message));
+            return Err(parse::no_member());
         }
         let input = Input { reply_to, user, action };
         let owner = self.placement.of_conversation(conversation);

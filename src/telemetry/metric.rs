@@ -77,6 +77,14 @@ metrics! {
     ENTRIES_DELIVERED = "godwit_entries_delivered_total", Kind::Counter, Count;
     /// Entries that devices acknowledged.
     ENTRIES_ACKED = "godwit_entries_acked_total", Kind::Counter, Count;
+    /// Scheduled messages that were sent, counted once each however often a crash has them fire.
+    SCHEDULED_SENT = "godwit_scheduled_sent_total", Kind::Counter, Count;
+    /// Scheduled messages that could not be sent when they were due.
+    SCHEDULED_FAILED = "godwit_scheduled_failed_total", Kind::Counter, Count;
+    /// From when a scheduled message was due to when its conversation took it.
+    SCHEDULED_LAG_SECONDS = "godwit_scheduled_lag_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
+    /// Durable timers in memory, by core: what is due within the next minute.
+    TIMERS_ARMED = "godwit_timers_armed", Kind::Gauge, Count;
     /// Sessions told to sync again because they read too slowly.
     RESYNCS = "godwit_resyncs_total", Kind::Counter, Count;
     /// Conversations held in memory.

@@ -4,8 +4,13 @@ use crate::workspace;
 use anyhow::{Context, Result, bail};
 use std::{fs, path::Path};
 
-const SOURCES: [&str; 4] =
-    ["godwit/v1/error.proto", "godwit/v1/session.proto", "godwit/v1/conversation.proto", "godwit/v1/frame.proto"];
+const SOURCES: [&str; 5] = [
+    "godwit/v1/error.proto",
+    "godwit/v1/session.proto",
+    "godwit/v1/conversation.proto",
+    "godwit/v1/schedule.proto",
+    "godwit/v1/frame.proto",
+];
 
 /// Generates; with `check`, only compares with what is committed.
 pub fn run(check: bool) -> Result<()> {

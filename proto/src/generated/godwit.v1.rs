@@ -77,6 +77,14 @@ pub enum ErrorCode {
     /// As many scheduled messages as the server keeps track of were sent since their author last looked into the
     /// conversation. To read or to write there by hand makes room.
     ScheduledUnreadLimit = 307,
+    /// The user has no scheduled message with this id: it was sent or cancelled, or never was.
+    ScheduleNotFound = 310,
+    /// The user has scheduled as many messages as the server allows.
+    TooManyScheduled = 311,
+    /// The time is too far ahead, or has passed.
+    DueOutOfRange = 312,
+    /// It was due while the server was away, and too long ago to be sent now.
+    ScheduleMissed = 313,
     /// A queue is full. Send the same thing again after retry_after_ms.
     Overloaded = 400,
     /// The server's disk is full. Nothing was stored; send the same thing again after retry_after_ms.
@@ -124,6 +132,10 @@ impl ErrorCode {
             Self::SeqOutOfRange => "ERROR_CODE_SEQ_OUT_OF_RANGE",
             Self::OutOfOrder => "ERROR_CODE_OUT_OF_ORDER",
             Self::ScheduledUnreadLimit => "ERROR_CODE_SCHEDULED_UNREAD_LIMIT",
+            Self::ScheduleNotFound => "ERROR_CODE_SCHEDULE_NOT_FOUND",
+            Self::TooManyScheduled => "ERROR_CODE_TOO_MANY_SCHEDULED",
+            Self::DueOutOfRange => "ERROR_CODE_DUE_OUT_OF_RANGE",
+            Self::ScheduleMissed => "ERROR_CODE_SCHEDULE_MISSED",
             Self::Overloaded => "ERROR_CODE_OVERLOADED",
             Self::StoreFull => "ERROR_CODE_STORE_FULL",
             Self::StoreUnavailable => "ERROR_CODE_STORE_UNAVAILABLE",
@@ -163,6 +175,10 @@ impl ErrorCode {
             "ERROR_CODE_SEQ_OUT_OF_RANGE" => Some(Self::SeqOutOfRange),
             "ERROR_CODE_OUT_OF_ORDER" => Some(Self::OutOfOrder),
             "ERROR_CODE_SCHEDULED_UNREAD_LIMIT" => Some(Self::ScheduledUnreadLimit),
+            "ERROR_CODE_SCHEDULE_NOT_FOUND" => Some(Self::ScheduleNotFound),
+            "ERROR_CODE_TOO_MANY_SCHEDULED" => Some(Self::TooManyScheduled),
+            "ERROR_CODE_DUE_OUT_OF_RANGE" => Some(Self::DueOutOfRange),
+            "ERROR_CODE_SCHEDULE_MISSED" => Some(Self::ScheduleMissed),
             "ERROR_CODE_OVERLOADED" => Some(Self::Overloaded),
             "ERROR_CODE_STORE_FULL" => Some(Self::StoreFull),
             "ERROR_CODE_STORE_UNAVAILABLE" => Some(Self::StoreUnavailable),
@@ -231,6 +247,15 @@ pub struct Limits {
     /// Bulk streams that may be open at once.
     #[prost(uint32, tag = "8")]
     pub bulk_streams_max: u32,
+    /// Scheduled messages of one user that are not sent yet.
+    #[prost(uint32, tag = "9")]
+    pub scheduled_per_user_max: u32,
+    /// How far ahead a message may be scheduled.
+    #[prost(uint64, tag = "10")]
+    pub schedule_ahead_ms_max: u64,
+    /// Scheduled messages on one page of a list.
+    #[prost(uint32, tag = "11")]
+    pub scheduled_per_page_max: u32,
 }
 /// Makes an account and logs this device in. Answered with AuthenticateResponse.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -785,6 +810,127 @@ impl Direction {
         }
     }
 }
+/// A message that the server sends for its author at a time of their choice.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduledMessage {
+    /// 16 bytes: the client_msg_id of the entry that it becomes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub schedule_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
+    /// A media type of at most 64 bytes; empty means text/plain in UTF-8.
+    #[prost(string, tag = "4")]
+    pub content_type: ::prost::alloc::string::String,
+    /// When it is sent: milliseconds since 1970-01-01 UTC, by the server's clock. Never before that.
+    #[prost(uint64, tag = "5")]
+    pub due_ms: u64,
+    /// When it was scheduled, in the same unit.
+    #[prost(uint64, tag = "6")]
+    pub created_ms: u64,
+    /// 1 when it is new, one more with every change.
+    #[prost(uint32, tag = "7")]
+    pub revision: u32,
+    /// Set when it was due and was not sent: why. It stays in the list of those that failed until it is changed or cancelled,
+    /// or for as long as the server keeps such reports.
+    #[prost(message, optional, tag = "8")]
+    pub failure: ::core::option::Option<Error>,
+}
+/// Schedules a message. Repeating it gives the same answer, whatever is in it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleRequest {
+    /// 16 random bytes. Once it is sent, this is the client_msg_id of the entry.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub schedule_id: ::prost::bytes::Bytes,
+    /// 16 bytes. The author must be a member now, and is asked for it again when it is due.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
+    #[prost(string, tag = "4")]
+    pub content_type: ::prost::alloc::string::String,
+    /// At most schedule_ahead_ms_max from now. A time that has passed by no more than the server allows for lateness means now.
+    #[prost(uint64, tag = "5")]
+    pub due_ms: u64,
+}
+/// Changes what is not sent yet. What is not set stays as it is. One that failed is scheduled anew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeScheduledRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub schedule_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub body: ::core::option::Option<::prost::bytes::Bytes>,
+    #[prost(string, optional, tag = "3")]
+    pub content_type: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "4")]
+    pub due_ms: ::core::option::Option<u64>,
+}
+/// The reply to both: it is durable like this.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleResponse {
+    #[prost(message, optional, tag = "1")]
+    pub scheduled: ::core::option::Option<ScheduledMessage>,
+}
+/// Takes it back. Repeating it does no harm.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelScheduledRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub schedule_id: ::prost::bytes::Bytes,
+}
+/// It will not be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelScheduledResponse {}
+/// Sends it now. The reply is a SendResponse.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendScheduledRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub schedule_id: ::prost::bytes::Bytes,
+}
+/// A page of what the user has scheduled, on all devices, in the order in which it is due. On a bulk stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListScheduledRequest {
+    /// Only those of this conversation; empty: all.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    /// Only those that were due and could not be sent, instead of those that will be.
+    #[prost(bool, tag = "2")]
+    pub failed: bool,
+    /// due_ms and schedule_id of the last one on the page before; 0 and empty for the first page.
+    #[prost(uint64, tag = "3")]
+    pub after_due_ms: u64,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub after_schedule_id: ::prost::bytes::Bytes,
+    /// 1..=scheduled_per_page_max; 0 means the maximum.
+    #[prost(uint32, tag = "5")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListScheduledResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub scheduled: ::prost::alloc::vec::Vec<ScheduledMessage>,
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// Pushed on a lane to the author's other sessions. That one was sent is not told by this but by its entry, which has the
+/// schedule_id as its client_msg_id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduledPush {
+    #[prost(oneof = "scheduled_push::Change", tags = "1, 2")]
+    pub change: ::core::option::Option<scheduled_push::Change>,
+}
+/// Nested message and enum types in `ScheduledPush`.
+pub mod scheduled_push {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        /// It is new, or changed, or it failed.
+        #[prost(message, tag = "1")]
+        Saved(super::ScheduledMessage),
+        /// The schedule_id of one that was cancelled.
+        #[prost(bytes, tag = "2")]
+        Cancelled(::prost::bytes::Bytes),
+    }
+}
 /// What a client writes, on the session stream or a bulk stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientFrame {
@@ -793,7 +939,7 @@ pub struct ClientFrame {
     pub request_id: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -837,6 +983,16 @@ pub mod client_frame {
         Sync(super::SyncRequest),
         #[prost(message, tag = "19")]
         ListConversations(super::ListConversationsRequest),
+        #[prost(message, tag = "20")]
+        Schedule(super::ScheduleRequest),
+        #[prost(message, tag = "21")]
+        ChangeScheduled(super::ChangeScheduledRequest),
+        #[prost(message, tag = "22")]
+        CancelScheduled(super::CancelScheduledRequest),
+        #[prost(message, tag = "23")]
+        SendScheduled(super::SendScheduledRequest),
+        #[prost(message, tag = "24")]
+        ListScheduled(super::ListScheduledRequest),
     }
 }
 /// What the server writes, on any stream.
@@ -847,7 +1003,7 @@ pub struct ServerFrame {
     pub request_id: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -891,5 +1047,13 @@ pub mod server_frame {
         ResyncRequired(super::ResyncRequiredPush),
         #[prost(message, tag = "19")]
         LaneOpened(super::LaneOpenedPush),
+        #[prost(message, tag = "20")]
+        Schedule(super::ScheduleResponse),
+        #[prost(message, tag = "21")]
+        CancelScheduled(super::CancelScheduledResponse),
+        #[prost(message, tag = "22")]
+        ListScheduled(super::ListScheduledResponse),
+        #[prost(message, tag = "23")]
+        Scheduled(super::ScheduledPush),
     }
 }

@@ -1,0 +1,165 @@
+//! What happens when a scheduled message is due.
+
+use super::{
+    DueTimer, Effects, LOOK_AGAIN_MS, ScheduleCompletion, ScheduledMessage, Scheduler, completion,
+    message::{REPORT_KEPT_MS, SCHEDULE_FAILED},
+    reply, work,
+};
+use crate::{
+    chat::{Action, Input, NewMessage, Refusal, Reply, SentBy},
+    router::{Channel, Completion, Mail, ReplyKind, ReplyTo, SessionRef, frames},
+    store::{StoreError, TimerChange, TimerKey, TimerKind, TimerRow},
+};
+use futures_util::FutureExt;
+use godwit_proto::v1::{self, ErrorCode, server_frame::Body};
+
+/// One whose conversation was asked to send it.
+pub struct Firing {
+    message: ScheduledMessage,
+    /// Who wanted it sent before it was due.
+    reply_to: Option<ReplyTo>,
+}
+
+impl Scheduler {
+    /// The rows of what is due are here: they say whether it still is.
+    pub(super) fn on_due_read(
+        &mut self,
+        now_ms: u64,
+        keys: Vec<TimerKey>,
+        rows: Result<Vec<Option<TimerRow>>, StoreError>,
+        effects: &mut Effects,
+    ) {
+        let Ok(rows) = rows else {
+            for key in keys {
+                self.busy.remove(&key);
+                self.timers.arm_again(key, LOOK_AGAIN_MS);
+            }
+            return;
+        };
+        for (key, row) in keys.into_iter().zip(rows) {
+            match row {
+                // It was cancelled, or sent before.
+                None => {
+                    self.busy.remove(&key);
+                }
+                // It was put off, or the clock was set back.
+                Some(row) if row.due_ms > now_ms => {
+                    self.busy.remove(&key);
+                    self.timers.arm(row.due());
+                }
+                Some(row) => self.on_due(now_ms, &row, effects),
+            }
+        }
+    }
+
+    fn on_due(&mut self, now_ms: u64, row: &TimerRow, effects: &mut Effects) {
+        let message = match ScheduledMessage::from_row(row) {
+            Ok(message) if row.key.kind == TimerKind::SCHEDULED_SEND => message,
+            // A report that is old enough.
+            Ok(_) => {
+                self.busy.remove(&row.key);
+                let removed = self.services.store.put_timers(vec![TimerChange::Remove(row.key)]);
+                effects.tasks.push(removed.map(|_| Completion::Noted).boxed());
+                return;
+            }
+            Err(error) => {
+                tracing::error!(key = ?row.key, %error, "a scheduled message cannot be read; it is left in the store");
+                self.busy.remove(&row.key);
+                return;
+            }
+        };
+        let late_ms = now_ms - row.due_ms;
+        if late_ms > self.limits.schedule.late_ms_max {
+            let why = format!("it was due {} s before the server could send it", late_ms / 1_000);
+            return self.fail(message, &Refusal::new(ErrorCode::ScheduleMissed, why), effects);
+        }
+        self.fire(message, None, effects);
+    }
+
+    /// Asks the conversation to send it.
+    pub(super) fn fire(&mut self, message: ScheduledMessage, reply_to: Option<ReplyTo>, effects: &mut Effects) {
+        self.firings_begun += 1;
+        let answer = ReplyTo {
+            at: SessionRef::none(self.core),
+            channel: Channel::Session,
+            request_id: self.firings_begun,
+            kind: ReplyKind::Scheduled,
+        };
+        let send = NewMessage {
+            client_msg_id: message.id,
+            content: message.content.clone(),
+            // It may have been sent before the process that began it died.
+            first_attempt: false,
+            after: None,
+            by: SentBy::Schedule,
+        };
+        let input = Input { reply_to: answer, user: message.author, action: Action::Send(send) };
+        let conversation = message.conversation;
+        self.firings.insert(self.firings_begun, Firing { message, reply_to });
+        effects.mail.push((self.placement.of_conversation(conversation), Mail::Request(conversation, input)));
+    }
+
+    /// The conversation has sent it, or refuses to.
+    pub fn on_fired(&mut self, now_ms: u64, number: u64, answer: Reply, effects: &mut Effects) {
+        let Some(Firing { message, reply_to }) = self.firings.remove(&number) else {
+            unreachable!("a conversation answers what it was asked, once")
+        };
+        let key = message.key();
+        match answer {
+            Reply::Accepted(accepted) => {
+                self.meters.fired.increment(1);
+                if reply_to.is_none() {
+                    self.meters.lag_seconds.record(accepted.sent_ms.saturating_sub(message.due_ms) as f64 / 1e3);
+                }
+                let (position, sent_ms) = (accepted.position, accepted.sent_ms);
+                let sent = v1::SendResponse { seq: position.seq.as_u64(), ordinal: position.ordinal, sent_ms };
+                reply_to.iter().for_each(|to| reply(to, Body::Send(sent), effects));
+                self.settle(message, vec![TimerChange::Remove(key)], effects);
+            }
+            Reply::Refused(refusal) => {
+                if refusal.retry_after_ms == 0 && reply_to.is_none() {
+                    return self.fail(message, &refusal, effects);
+                }
+                self.busy.remove(&key);
+                let again_ms = now_ms + LOOK_AGAIN_MS.max(refusal.retry_after_ms.into());
+                self.timers.arm(DueTimer { due_ms: message.due_ms.max(again_ms), key });
+                reply_to.iter().for_each(|to| reply(to, frames::error(&refusal), effects));
+            }
+            Reply::Unchanged | Reply::Read { .. } => unreachable!("that is no answer to a send"),
+        }
+    }
+
+    /// Moves it to the list of those that could not be sent.
+    fn fail(&mut self, message: ScheduledMessage, why: &Refusal, effects: &mut Effects) {
+        self.meters.failed.increment(1);
+        let pending = message.key();
+        let failed = message.failed(why);
+        // In this order: a crash in between has it fail once more.
+        let report = TimerChange::Put(failed.row(SCHEDULE_FAILED, failed.due_ms.saturating_add(REPORT_KEPT_MS)));
+        self.settle(failed, vec![report, TimerChange::Remove(pending)], effects);
+    }
+
+    /// Writes what became of it.
+    fn settle(&self, message: ScheduledMessage, changes: Vec<TimerChange>, effects: &mut Effects) {
+        let written = self.services.store.put_timers(changes);
+        let settled =
+            written.map(move |outcomes| ScheduleCompletion::Settled(Box::new(message), work::all_durable(outcomes)));
+        effects.tasks.push(completion(settled));
+    }
+
+    /// It is written, or will be: it is still in the list then, and comes to the same once more.
+    pub(super) fn on_settled(
+        &mut self,
+        message: &ScheduledMessage,
+        result: &Result<(), Refusal>,
+        effects: &mut Effects,
+    ) {
+        let key = message.key();
+        self.busy.remove(&key);
+        match result {
+            Ok(()) if message.failure.is_some() => self.push(message, None, effects),
+            Ok(()) => {}
+            Err(_) => self.timers.arm_again(key, LOOK_AGAIN_MS),
+        }
+    }
+}
