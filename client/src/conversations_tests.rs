@@ -189,6 +189,23 @@ fn reading_on_another_device_is_told_once() {
 }
 
 #[test]
+fn an_own_message_that_a_schedule_sent_does_not_move_the_position_that_a_sync_lists() {
+    let (mut conversations, now) = synced();
+    let own = |seq, scheduled| Entry {
+        sender_id: ME,
+        content: Some(Content::Message(Message { scheduled, ..Message::default() })),
+        ..entry(seq)
+    };
+    let listed = |conversations: &mut Conversations| conversations.sync_request(None, 10).known[0].read_seq;
+    conversations.on_push(conversation(2), vec![own(3, true), entry(4)], now);
+    conversations.on_push(conversation(2), vec![own(1, false), entry(2)], now);
+    assert_eq!(handed_over(&mut conversations), [1, 2, 3, 4]);
+    assert_eq!(listed(&mut conversations), 1, "the push of the scheduled one came first");
+    conversations.on_push(conversation(2), vec![own(5, false)], now);
+    assert_eq!(listed(&mut conversations), 5);
+}
+
+#[test]
 fn an_entry_that_comes_again_is_acknowledged_again() {
     let (mut conversations, now) = synced();
     conversations.on_push(conversation(2), entries(1..=1), now);
