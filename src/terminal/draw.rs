@@ -105,7 +105,7 @@ fn draw_list(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
     let rows = usize::from(area.height / row_height).max(1);
     let selected = model.selected_index();
     let first = selected.map_or(0, |selected| (selected + 1).saturating_sub(rows));
-    let today = (model.session.clock)(now.unix_ms);
+    let today = model.session.stamp(now.unix_ms);
     for (row, conversation) in model.list().skip(first).take(rows).enumerate() {
         let y = area.y.saturating_add(row as u16 * row_height);
         let place = Rect { y, height: row_height, ..area }.intersection(area);
@@ -119,7 +119,7 @@ fn draw_list(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
         };
         let time = match conversation.active_ms {
             0 => String::new(),
-            ms => (model.session.clock)(ms).short(&today),
+            ms => model.session.stamp(ms).short(&today),
         };
         let name = conversation.name(model.session.me, &model.people);
         let snippet = snippet(model, conversation);

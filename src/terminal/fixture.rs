@@ -5,13 +5,13 @@
 use super::{
     draw::draw,
     effects::{Effect, Reply},
-    local_time::Stamp,
     model::{Action, Model, Now, Session},
 };
 use godwit_client::{
     ConnectionState, ConversationId, Event, UserId,
     v1::{self, ConversationSummary, Entry, GroupCreated, HistoryResponse, Message, UserProfile, entry::Content},
 };
+use jiff::tz::TimeZone;
 use ratatui::{Terminal, backend::TestBackend};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ impl Desk {
             server: "127.0.0.1:4433".into(),
             message_bytes_max: 1000,
             msg_id_prefix: [9; 12],
-            clock: Stamp::utc,
+            zone: TimeZone::UTC,
         };
         let now = Now { instant: Instant::now(), unix_ms: TODAY_MS };
         Self { model: Model::new(session), now, effects: Vec::new() }

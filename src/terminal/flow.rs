@@ -295,7 +295,7 @@ impl<'a> Flow<'a> {
     }
 
     fn clock(&self, unix_ms: u64) -> Stamp {
-        (self.model.session.clock)(unix_ms)
+        self.model.session.stamp(unix_ms)
     }
 
     /// A page is being fetched for the place where these rows begin.

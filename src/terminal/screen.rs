@@ -4,7 +4,6 @@ use super::{
     Ending,
     draw::draw,
     keys,
-    local_time::Stamp,
     model::{Action, Drawn, Link, Model, Now, Session},
     worker::Worker,
 };
@@ -17,6 +16,7 @@ use crossterm::{
 };
 use futures_util::StreamExt;
 use godwit_client::{Client, Events};
+use jiff::tz::TimeZone;
 use ratatui::DefaultTerminal;
 use std::{
     io,
@@ -47,7 +47,7 @@ pub fn session(client: &Client, server: &str) -> io::Result<Session> {
         server: super::sanitize::line(server),
         message_bytes_max: client.limits().message_bytes_max as usize,
         msg_id_prefix,
-        clock: Stamp::local,
+        zone: TimeZone::system(),
     })
 }
 

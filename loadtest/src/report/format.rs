@@ -1,7 +1,7 @@
 //! Figures with as many digits as they deserve.
 
+use jiff::Timestamp;
 use std::time::SystemTime;
-use time::OffsetDateTime;
 
 /// Bytes of memory are shown in these.
 pub const KIB: f64 = 1024.0;
@@ -56,16 +56,9 @@ pub fn gibibytes(bytes: u64) -> String {
 
 /// A time of the day in UTC, to the second.
 pub fn utc(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
-        time.year(),
-        u8::from(time.month()),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    )
+    // No clock shows a time that a calendar lacks.
+    let moment = Timestamp::try_from(time).unwrap_or_default();
+    moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::{
     sanitize,
 };
 use godwit_client::{ClientMsgId, ConversationId, UserId, v1::Direction};
+use jiff::tz::TimeZone;
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap, VecDeque},
@@ -54,8 +55,15 @@ pub struct Session {
     pub message_bytes_max: usize,
     /// Random: ids of messages start with it, so that no other run has the same.
     pub msg_id_prefix: [u8; 12],
-    /// Reads the clock on the wall.
-    pub clock: fn(u64) -> Stamp,
+    /// Where the clock on the wall hangs.
+    pub zone: TimeZone,
+}
+
+impl Session {
+    /// A moment on that clock.
+    pub fn stamp(&self, unix_ms: u64) -> Stamp {
+        Stamp::new(unix_ms, &self.zone)
+    }
 }
 
 /// The time, as the model needs it.
