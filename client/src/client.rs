@@ -113,7 +113,7 @@ impl Client {
         options: SendOptions,
     ) -> Result<Sending, SendError> {
         let body = body.into();
-        self.fits(&body, &options.content_type)?;
+        self.fits(&body, &options.content_type).map_err(SendError::Refused)?;
         let room = self.shared.outbox_room.clone().acquire_owned().await.map_err(|_| SendError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let client_msg_id = options.client_msg_id.unwrap_or_else(random_msg_id);
@@ -157,13 +157,13 @@ impl Client {
     }
 
     /// Refuses here what the server would refuse, or would close the connection for.
-    fn fits(&self, body: &Bytes, content_type: &str) -> Result<(), SendError> {
+    pub(crate) fn fits(&self, body: &[u8], content_type: &str) -> Result<(), Refusal> {
         let limits = self.limits();
         let frame_max = FRAME_BYTES_MAX.min(limits.frame_bytes_max as usize);
         let body_max = (limits.message_bytes_max as usize).min(frame_max.saturating_sub(SEND_OVERHEAD_BYTES));
         if body.len() > body_max || content_type.len() > CONTENT_TYPE_BYTES_MAX {
             let message = format!("a body is at most {body_max} bytes, a content type {CONTENT_TYPE_BYTES_MAX}");
-            return Err(SendError::Refused(Refusal::local(ErrorCode::MessageTooLarge, message)));
+            return Err(Refusal::local(ErrorCode::MessageTooLarge, message));
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ pub struct Sent {
 /// What the protocol allows.
 const CONTENT_TYPE_BYTES_MAX: usize = 64;
 
-/// More than what a frame with a message in it has besides the body: three ids, the content type, tags and lengths.
+/// More than what a frame with a message in it has besides the body: three ids, the content type, times, tags and lengths.
 const SEND_OVERHEAD_BYTES: usize = 256;
 
 pub(crate) fn random_msg_id() -> ClientMsgId {

@@ -2,8 +2,8 @@
 
 use futures_util::Stream;
 use godwit_proto::{
-    ConversationId, Seq,
-    v1::{ConversationSummary, Entry, ErrorCode},
+    ClientMsgId, ConversationId, Seq,
+    v1::{ConversationSummary, Entry, ErrorCode, ScheduledMessage},
 };
 use std::{
     pin::Pin,
@@ -36,13 +36,25 @@ pub enum Event {
         conversation: ConversationId,
         /// The position that unread counts from.
         read_seq: Seq,
-        /// Its ordinal: `ordinal of the newest entry - read_ordinal` are unread.
+        /// Its ordinal: [`Unread`](crate::Unread) makes of both how many messages are unread.
         read_ordinal: u64,
     },
     /// The user is no member of this conversation any more. If it comes back, it begins anew.
     Removed {
         /// Which.
         conversation: ConversationId,
+    },
+    /// A scheduled message was saved on another device, new or changed; or it was due and could not be sent, and its
+    /// `failure` says why. That one was sent is told by its [`Entry`](Self::Entry), whose `client_msg_id` is its
+    /// `schedule_id`. Of two with the same id, the one with the higher `revision` is the newer one.
+    ///
+    /// These two events are missed while there is no connection: after [`Synced`](Self::Synced),
+    /// [`Client::list_scheduled`](crate::Client::list_scheduled) tells what there is.
+    Scheduled(Box<ScheduledMessage>),
+    /// A scheduled message was cancelled on another device.
+    ScheduleCancelled {
+        /// Which.
+        schedule_id: ClientMsgId,
     },
     /// Everything that happened before the (re)connect, or before the server asked for a new sync, was handed over.
     Synced,

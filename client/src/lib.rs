@@ -2,6 +2,7 @@
 //! conversation in order.
 //!
 //! - A message given to [`Client::send`] is sent until it is durable, with one id, in order, across reconnects.
+//! - A message given to [`Client::schedule`] is sent by the server when it is due, whether the client is there or not.
 //! - [`Events`] carries every entry of every conversation exactly once and in order of seq, whatever was lost, repeated or
 //!   reordered on the way.
 //! - Everything that waits is bounded by a field of [`ClientLimits`]; an application that does not read its events stops
@@ -46,5 +47,5 @@ pub use endpoint::SharedEndpoint;
 pub use error::{ConnectError, Refusal, RequestError, SendError};
 pub use events::{ConnectionState, Event, Events};
 pub use godwit_proto::{self as proto, ClientMsgId, ConversationId, ConversationKind, DeviceId, Seq, UserId, v1};
-pub use requests::{Heartbeat, Logout};
+pub use requests::{Heartbeat, Logout, ScheduleChange, ScheduleOptions, ScheduledFilter};
 pub use unread::Unread;

@@ -1,7 +1,7 @@
 //! One connection, from login to loss: the turn that reads, decides and writes.
 
 use crate::{
-    ConnectError, Refusal, SendError, Sent,
+    ConnectError, Event, Refusal, SendError, Sent,
     close::Verdict,
     command::{Answer, Command, Link},
     connector::Established,
@@ -15,8 +15,8 @@ use bytes::{Buf, BytesMut};
 use godwit_proto::{
     ClientMsgId, ConversationId, Seq,
     v1::{
-        AckRequest, Entry, ErrorCode, HeartbeatRequest, Message, SendRequest, SendResponse, ServerFrame,
-        client_frame::Body, entry::Content, server_frame::Body as Reply,
+        AckRequest, Entry, ErrorCode, HeartbeatRequest, Message, ScheduledPush, SendRequest, SendResponse, ServerFrame,
+        client_frame::Body, entry::Content, scheduled_push::Change, server_frame::Body as Reply,
     },
 };
 use quinn::{Connection, ReadError, SendStream, VarInt, WriteError};
@@ -383,6 +383,14 @@ fn on_push(push: Reply, driver: &mut Driver, now: Instant) {
         Reply::Read(push) => {
             if let Ok(id) = ConversationId::from_slice(&push.conversation_id) {
                 conversations.on_read(id, Seq(push.read_seq), push.read_ordinal, true);
+            }
+        }
+        Reply::Scheduled(ScheduledPush { change: Some(Change::Saved(scheduled)) }) => {
+            conversations.backlog.push(Event::Scheduled(Box::new(scheduled)));
+        }
+        Reply::Scheduled(ScheduledPush { change: Some(Change::Cancelled(id)) }) => {
+            if let Ok(schedule_id) = ClientMsgId::from_slice(&id) {
+                conversations.backlog.push(Event::ScheduleCancelled { schedule_id });
             }
         }
         _ => {}

@@ -1,6 +1,10 @@
 //! What a line of input means.
 
-use super::sanitize;
+use super::{
+    planned::Which,
+    sanitize,
+    when::{When, WhenError},
+};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use godwit_client::ConversationId;
 use thiserror::Error;
@@ -38,6 +42,17 @@ pub enum Command {
     Members,
     /// Mark the current conversation as read.
     Read,
+    /// Have the server send a message to the current conversation later.
+    Schedule {
+        /// When.
+        when: When,
+        /// What it says.
+        text: String,
+    },
+    /// Show what is scheduled, and what could not be sent.
+    Scheduled,
+    /// Take a scheduled message back.
+    Cancel(Which),
     /// Revoke this device's token and end.
     Logout,
     /// Show the commands.
@@ -72,10 +87,13 @@ pub enum CommandError {
     /// A quotation mark without its other half.
     #[error("a quotation mark is missing its other half")]
     UnclosedQuote,
+    /// Not a time.
+    #[error(transparent)]
+    When(#[from] WhenError),
 }
 
 /// Every command, and what it does.
-pub const COMMANDS: [(&str, &str); 10] = [
+pub const COMMANDS: [(&str, &str); 13] = [
     (TO, "open a conversation: bob, or #title for a group"),
     (GROUP, "make a group; a title of several words goes in quotes"),
     (ADD, "add people to this group"),
@@ -83,6 +101,9 @@ pub const COMMANDS: [(&str, &str); 10] = [
     ("/leave", "leave this group"),
     ("/members", "show who is here"),
     ("/read", "mark this conversation as read"),
+    (SCHEDULE, "send this later: TIME is 18:30, 2026-12-24 18:30 or in 20m"),
+    ("/scheduled", "list what will be sent later, and what could not be"),
+    (CANCEL, "do not send it: its number in that list, or how its id begins"),
     ("/logout", "log this device out and quit"),
     ("/help", "show this"),
     ("/quit", "quit; so does Ctrl-C"),
@@ -92,6 +113,15 @@ const TO: &str = "/to NAME";
 const GROUP: &str = "/group TITLE NAME…";
 const ADD: &str = "/add NAME…";
 const REMOVE: &str = "/remove NAME…";
+const SCHEDULE: &str = "/schedule TIME TEXT";
+const CANCEL: &str = "/cancel NUMBER";
+
+/// The commands, for the help of the command line.
+pub fn help() -> String {
+    let width = COMMANDS.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    let lines = COMMANDS.iter().map(|(command, meaning)| format!("\n  {command:width$}  {meaning}"));
+    lines.fold("Commands while chatting:".to_owned(), |help, line| help + &line)
+}
 
 /// Reads a line. One that begins with `//` is a message that begins with `/`.
 pub fn parse(line: &str) -> Result<Line, CommandError> {
@@ -117,6 +147,18 @@ pub fn parse(line: &str) -> Result<Line, CommandError> {
         "leave" => alone(rest, "/leave", Command::Leave)?,
         "members" => alone(rest, "/members", Command::Members)?,
         "read" => alone(rest, "/read", Command::Read)?,
+        "schedule" => {
+            let (when, text) = match rest.is_empty() {
+                true => return Err(CommandError::Usage(SCHEDULE)),
+                false => When::split(rest)?,
+            };
+            if text.is_empty() {
+                return Err(CommandError::Usage(SCHEDULE));
+            }
+            Command::Schedule { when, text: text.to_owned() }
+        }
+        "scheduled" => alone(rest, "/scheduled", Command::Scheduled)?,
+        "cancel" => Command::Cancel(Which::parse(rest).ok_or(CommandError::Usage(CANCEL))?),
         "logout" => alone(rest, "/logout", Command::Logout)?,
         "help" => Command::Help,
         "quit" => alone(rest, "/quit", Command::Quit)?,
@@ -240,9 +282,25 @@ mod tests {
             ("/remove @", REMOVE),
             ("/leave now", "/leave"),
             ("/quit it", "/quit"),
+            ("/schedule", SCHEDULE),
+            ("/schedule 18:30", SCHEDULE),
+            ("/schedule in 20m ", SCHEDULE),
+            ("/scheduled all", "/scheduled"),
+            ("/cancel", CANCEL),
+            ("/cancel 1 2", CANCEL),
         ] {
             assert_eq!(parse(line), Err(CommandError::Usage(usage)), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_scheduled_is_sent_as_it_was_written() {
+        let Command::Schedule { when: When::In(1200), text } = command("/schedule in 20m /to  \"bob\" 18:30 ") else {
+            panic!("not understood")
+        };
+        assert_eq!(text, "/to  \"bob\" 18:30");
+        let error = parse("/schedule soon hi").unwrap_err().to_string();
+        assert!(error.contains("“soon” is no time"), "{error}");
     }
 
     #[test]
@@ -256,6 +314,7 @@ mod tests {
     fn every_command_of_the_help_is_understood() {
         for (usage, _) in COMMANDS {
             let line = usage.replace("TITLE", "t").replace("NAME…", "a b").replace("NAME", "a");
+            let line = line.replace("TIME TEXT", "18:30 hi").replace("NUMBER", "1");
             assert!(matches!(parse(&line), Ok(Line::Command(_))), "{line}");
         }
     }

@@ -243,6 +243,7 @@ mod tests {
             last_ordinal: 500,
             read_seq: 498,
             read_ordinal: 498,
+            unread: 2,
             ..Default::default()
         };
         conversation.on_summary(&summary);

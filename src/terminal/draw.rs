@@ -6,8 +6,9 @@ use super::{
     flow::Flow,
     keys::KEYS,
     model::{Drawn, Link, Model, Now, Overlay},
+    planned::{ID_DIGITS, Planned},
     sanitize::cells,
-    theme,
+    theme, wording,
     wrap::{fit, fit_padded, wrap},
 };
 use ratatui::{
@@ -50,10 +51,10 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, now: Now) -> Drawn {
     draw_bottom(frame, model, bottom);
     if area.width < TWO_PANES_FROM {
         return match model.selected() {
-            Some(conversation) => draw_messages(frame, model, conversation, body),
+            Some(conversation) => draw_messages(frame, model, now, conversation, body),
             None => {
                 draw_list(frame, model, now, body);
-                draw_overlay(frame, model, body);
+                draw_overlay(frame, model, now, body);
                 Drawn::default()
             }
         };
@@ -66,12 +67,12 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, now: Now) -> Drawn {
     frame.render_widget(Paragraph::new(bar), border);
     let messages = inset(messages);
     match model.selected() {
-        Some(conversation) => draw_messages(frame, model, conversation, messages),
+        Some(conversation) => draw_messages(frame, model, now, conversation, messages),
         None => {
             if model.overlay.is_none() {
                 draw_welcome(frame, model, messages);
             }
-            draw_overlay(frame, model, messages);
+            draw_overlay(frame, model, now, messages);
             Drawn::default()
         }
     }
@@ -161,7 +162,7 @@ fn snippet(model: &Model, conversation: &Conversation) -> String {
     }
 }
 
-fn draw_messages(frame: &mut Frame<'_>, model: &Model, conversation: &Conversation, area: Rect) -> Drawn {
+fn draw_messages(frame: &mut Frame<'_>, model: &Model, now: Now, conversation: &Conversation, area: Rect) -> Drawn {
     let [title, rest] =
         Layout::vertical([Constraint::Length(u16::from(area.height >= 3)), Constraint::Fill(1)]).areas(area);
     let width = usize::from(rest.width);
@@ -184,7 +185,7 @@ fn draw_messages(frame: &mut Frame<'_>, model: &Model, conversation: &Conversati
     if visible.shows_first && flow.is_loading_above() && missing > 0 {
         frame.render_widget(Line::styled("loading…", theme::DIM), Rect { height: 1, ..rest });
     }
-    draw_overlay(frame, model, area);
+    draw_overlay(frame, model, now, area);
     Drawn { width, height, shows_first: visible.shows_first && height > 0, shows_end }
 }
 
@@ -201,11 +202,12 @@ fn draw_welcome(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     frame.render_widget(Paragraph::new(lines), Rect { y: area.y + top, height: area.height - top, ..area });
 }
 
-fn draw_overlay(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+fn draw_overlay(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
     let width = usize::from(area.width);
     let mut lines = match &model.overlay {
         None => return,
         Some(Overlay::Help) => help(width),
+        Some(Overlay::Planned) => planned(model, now, width),
         Some(Overlay::Members { members, .. }) => {
             let mut lines = vec![Line::styled(format!("{} members", members.len()), theme::TITLE)];
             lines.extend(members.iter().map(|&(id, is_owner)| {
@@ -227,6 +229,28 @@ fn draw_overlay(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     }
     frame.render_widget(ratatui::widgets::Clear, area);
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn planned(model: &Model, now: Now, width: usize) -> Vec<Line<'static>> {
+    let today = model.session.stamp(now.unix_ms);
+    let row = |(index, one): (usize, &Planned)| {
+        let id: String = one.hex().chars().take(ID_DIGITS).collect();
+        let when = model.session.stamp(one.due_ms).time_and_day(&today);
+        let text = one.text().replace('\n', " ");
+        let what = format!("{:>2}  {when}  {}: {text}", index + 1, model.name_of(one.conversation));
+        let mut lines = vec![row_line(&what, Style::new(), &id, theme::DIM, width)];
+        if let Some(why) = &one.failure {
+            let why = format!("    not sent: {}", wording::refusal(why));
+            lines.push(Line::styled(fit(&why, width), theme::ERROR));
+        }
+        lines
+    };
+    let title = match model.planned.is_empty() {
+        true => "Nothing is scheduled",
+        false => "Scheduled; /cancel NUMBER takes one back",
+    };
+    let title = Line::styled(fit(title, width), theme::TITLE);
+    std::iter::once(title).chain(model.planned.iter().enumerate().flat_map(row)).collect()
 }
 
 fn help(width: usize) -> Vec<Line<'static>> {

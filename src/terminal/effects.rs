@@ -1,9 +1,9 @@
 //! What the screen asks the client for, and what it hears back.
 
-use super::requests::ActionError;
+use super::{planned::Planned, requests::ActionError, when::Choice};
 use godwit_client::{
     ClientMsgId, ConversationId, RequestError, SendError, Sent, Seq, UserId,
-    v1::{ConversationSummary, Direction, HistoryResponse, MarkReadResponse, Member, UserProfile},
+    v1::{ConversationSummary, Direction, HistoryResponse, MarkReadResponse, Member, ScheduledMessage, UserProfile},
 };
 
 /// Something that the model wants done.
@@ -56,8 +56,29 @@ pub enum Effect {
     },
     /// List who is in a group.
     ListMembers(ConversationId),
+    /// Have the server send a message later.
+    Schedule(Scheduling),
+    /// List what is scheduled, and what could not be sent.
+    ListScheduled,
+    /// Take the scheduled message back whose id begins with these hexadecimal digits.
+    CancelScheduled(String),
     /// Revoke this device's token.
     Logout,
+}
+
+/// A message that is to be scheduled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduling {
+    /// Where to.
+    pub conversation: ConversationId,
+    /// What it says.
+    pub body: String,
+    /// Unix time in milliseconds.
+    pub due_ms: u64,
+    /// Which of two moments was taken.
+    pub choice: Option<Choice>,
+    /// The line as it was typed, to be corrected if the server refuses.
+    pub line: String,
 }
 
 /// A change to the members of a group.
@@ -138,6 +159,17 @@ pub enum Reply {
     },
     /// Of [`Effect::ChangeMembers`]. The change itself arrives as an entry.
     MembersChanged(Result<(), ActionError>),
+    /// Of [`Effect::Schedule`].
+    Scheduled {
+        /// As asked.
+        asked: Scheduling,
+        /// As it is durable.
+        result: Result<ScheduledMessage, RequestError>,
+    },
+    /// Of [`Effect::ListScheduled`].
+    Planned(Result<Vec<Planned>, RequestError>),
+    /// Of [`Effect::CancelScheduled`]: which one.
+    Cancelled(Result<ClientMsgId, ActionError>),
     /// Of [`Effect::Logout`].
     LoggedOut(Result<(), RequestError>),
     /// So many requests wait for an answer that this one was not made.

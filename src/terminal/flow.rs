@@ -186,6 +186,9 @@ impl<'a> Flow<'a> {
                 ItemContent::Text(text) => {
                     let time = Span::styled(stamp.time(), theme::DIM);
                     self.message(time, item.sender_id, text, Style::new(), goes_on, &mut lines);
+                    if item.is_scheduled && item.sender_id == self.model.session.me.as_u64() {
+                        self.mark_scheduled(&mut lines);
+                    }
                 }
                 change => {
                     let text = wording::change(change, item.sender_id, &self.model.people);
@@ -213,6 +216,19 @@ impl<'a> Flow<'a> {
             let indent = if self.has_columns() { self.author_width + 8 } else { 0 };
             for part in wrap(&format!("not sent: {why}"), self.width.saturating_sub(indent)) {
                 lines.push(Line::from(vec![Span::raw(" ".repeat(indent)), Span::styled(part, theme::ERROR)]));
+            }
+        }
+    }
+
+    /// Says behind an own message that it was sent while its author may have been elsewhere.
+    fn mark_scheduled(&self, lines: &mut Vec<Line<'static>>) {
+        const MARK: &str = "  (scheduled)";
+        match lines.last_mut().filter(|last| last.width() + cells(MARK) <= self.width) {
+            Some(last) => last.push_span(Span::styled(MARK, theme::DIM)),
+            None => {
+                let indent = if self.has_columns() { self.author_width + 8 } else { 0 };
+                let mark = fit(MARK.trim_start(), self.width.saturating_sub(indent));
+                lines.push(Line::from(vec![Span::raw(" ".repeat(indent)), Span::styled(mark, theme::DIM)]));
             }
         }
     }

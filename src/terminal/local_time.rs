@@ -33,10 +33,33 @@ impl Stamp {
         }
     }
 
+    /// The time, and as much of the date as is needed: `14:05`, `24 Dec 14:05`, `1 Jan 2027 14:05`.
+    pub fn time_and_day(&self, today: &Self) -> String {
+        let format = if self.same_day(today) {
+            "%H:%M"
+        } else if self.0.year() == today.0.year() {
+            "%-d %b %H:%M"
+        } else {
+            "%-d %b %Y %H:%M"
+        };
+        self.0.strftime(format).to_string()
+    }
+
     /// Between the same two midnights.
     pub fn same_day(&self, other: &Self) -> bool {
         self.0.date() == other.0.date()
     }
+}
+
+impl From<DateTime> for Stamp {
+    fn from(shown: DateTime) -> Self {
+        Self(shown)
+    }
+}
+
+/// For programs: `2026-12-24T18:30:00+01:00`, in the time zone.
+pub fn iso(unix_ms: u64, zone: &TimeZone) -> String {
+    moment(unix_ms).to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 fn moment(unix_ms: u64) -> Timestamp {
@@ -65,8 +88,10 @@ mod tests {
     fn the_clock_of_a_zone_shows_the_season() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         assert_eq!(Stamp::new(NOW_MS, &zone).time(), "14:59");
+        assert_eq!(iso(NOW_MS, &zone), "2026-11-21T14:59:59+01:00");
         let summer_ms = NOW_MS + 200 * 86_400_000;
         assert_eq!(Stamp::new(summer_ms, &zone).time(), "15:59");
+        assert_eq!(iso(summer_ms, &zone), "2027-06-09T15:59:59+02:00");
     }
 
     #[test]
@@ -75,6 +100,9 @@ mod tests {
         assert_eq!(today.short(&today), "13:59");
         assert_eq!(utc(1_795_000_000_000).short(&today), "18 Nov");
         assert_eq!(utc(1_700_000_000_000).short(&today), "2023");
+        assert_eq!(today.time_and_day(&today), "13:59");
+        assert_eq!(utc(NOW_MS + 33 * 86_400_000).time_and_day(&today), "24 Dec 13:59");
+        assert_eq!(utc(NOW_MS + 41 * 86_400_000).time_and_day(&today), "1 Jan 2027 13:59");
     }
 
     #[test]

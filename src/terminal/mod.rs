@@ -1,7 +1,7 @@
 //! `godwit chat`: a terminal client on top of the client SDK.
 //!
 //! What is shown and what a key does is decided in modules without I/O: `model` and what it is made of (`conversation`,
-//! `timeline`, `people`, `input_line`, `commands`), `flow` and `wrap` (text into lines), `sanitize` (text of strangers).
+//! `timeline`, `people`, `input_line`, `commands`, `when`), `flow` and `wrap` (text into lines), `sanitize` (text of strangers).
 //! `draw` puts the model on a screen. `screen`, `plain`, `worker`, `login` and `state_dir` talk to the world.
 
 mod commands;
@@ -20,12 +20,14 @@ mod login;
 mod model;
 mod people;
 mod plain;
+mod planned;
 mod requests;
 mod sanitize;
 mod screen;
 mod state_dir;
 mod theme;
 mod timeline;
+mod when;
 mod wording;
 mod worker;
 mod wrap;
@@ -47,6 +49,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(3);
 
 /// The command line of `godwit chat`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = commands::help())]
 pub struct ChatArguments {
     /// Who you are: your username
     pub name: String,

@@ -13,6 +13,20 @@ pub enum ActionError {
     /// A direct conversation has no members to change.
     #[error("this is no group")]
     NoGroup,
+    /// No scheduled message of the last list has this number.
+    #[error("there is no number {number}{}", last_list(*.listed))]
+    NotListed {
+        /// As it was given.
+        number: usize,
+        /// How many the last list has.
+        listed: usize,
+    },
+    /// No scheduled message has an id that begins like this.
+    #[error("no scheduled message has an id that begins with {0}")]
+    NotPlanned(String),
+    /// Several have.
+    #[error("several scheduled messages have an id that begins with {0}; more digits would tell them apart")]
+    ManyPlanned(String),
     /// The server refused, or the client is closed.
     #[error("{}", wording::request_error(.0))]
     Request(#[from] RequestError),
@@ -24,6 +38,9 @@ impl ActionError {
         match self {
             Self::Nobody(_) => wording::code_name(ErrorCode::UserNotFound),
             Self::NoGroup => "NO_GROUP".to_owned(),
+            Self::NotListed { .. } => "NOT_LISTED".to_owned(),
+            Self::NotPlanned(_) => wording::code_name(ErrorCode::ScheduleNotFound),
+            Self::ManyPlanned(_) => "AMBIGUOUS_ID".to_owned(),
             Self::Request(error) => request_code(error),
         }
     }
@@ -85,6 +102,13 @@ async fn find_all(client: &Client, names: &[String]) -> Result<Vec<UserId>, Acti
 fn missing_names(names: &[String], known: &[String]) -> String {
     let missing = names.iter().filter(|name| !known.contains(&name.to_lowercase()));
     missing.map(|name| sanitize::line(name)).collect::<Vec<_>>().join(", ")
+}
+
+fn last_list(listed: usize) -> String {
+    match listed {
+        0 => ": nothing was listed; /scheduled does it".to_owned(),
+        listed => format!(" in the last list, which has {listed}"),
+    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub struct Item {
     pub sent_ms: u64,
     /// The sender's id of it, where it is one.
     pub client_msg_id: Option<ClientMsgId>,
+    /// A schedule sent it.
+    pub is_scheduled: bool,
     /// What it says.
     pub content: ItemContent,
 }
@@ -80,6 +82,7 @@ impl Item {
             sender_id: entry.sender_id,
             sent_ms: entry.sent_ms,
             client_msg_id: ClientMsgId::from_slice(&entry.client_msg_id).ok(),
+            is_scheduled: matches!(&entry.content, Some(Content::Message(message)) if message.scheduled),
             content,
         }
     }

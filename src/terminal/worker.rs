@@ -2,7 +2,7 @@
 
 use super::{
     effects::{Effect, Reply},
-    requests,
+    planned, requests,
 };
 use godwit_client::{Client, ClientMsgId, ConversationId, Logout, SendError, SendOptions};
 use tokio::{
@@ -122,6 +122,12 @@ async fn request(client: &Client, effect: Effect) -> Reply {
             Reply::MembersChanged(requests::change_members(client, group, &change).await)
         }
         Effect::ListMembers(group) => Reply::Members { group, result: client.list_members(group).await },
+        Effect::Schedule(asked) => {
+            let result = client.schedule(asked.conversation, asked.body.clone(), asked.due_ms).await;
+            Reply::Scheduled { asked, result }
+        }
+        Effect::ListScheduled => Reply::Planned(planned::list(client).await),
+        Effect::CancelScheduled(hex) => Reply::Cancelled(planned::cancel(client, &hex).await),
         Effect::Logout => Reply::LoggedOut(client.logout(Logout::ThisDevice).await),
     }
 }

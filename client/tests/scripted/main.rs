@@ -5,6 +5,7 @@ mod groups;
 mod login;
 mod receiving;
 mod reconnecting;
+mod schedule;
 mod sending;
 mod server;
 

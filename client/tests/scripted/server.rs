@@ -240,6 +240,9 @@ pub fn limits() -> v1::Limits {
         conversations_per_page_max: 100,
         idle_timeout_ms: 30_000,
         bulk_streams_max: 4,
+        scheduled_per_user_max: 1000,
+        schedule_ahead_ms_max: 31_622_400_000,
+        scheduled_per_page_max: 50,
     }
 }
 

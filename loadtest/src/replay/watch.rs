@@ -93,6 +93,8 @@ impl Watcher {
                 }
                 Event::Removed { conversation } => self.unexpected(|| format!("is out of {conversation:?}")),
                 Event::State(_) | Event::Summary(_) | Event::Read { .. } | Event::Synced => {}
+                // Nobody schedules anything here.
+                Event::Scheduled(_) | Event::ScheduleCancelled { .. } => {}
             }
         }
         for watching in self.conversations.values() {

@@ -71,7 +71,10 @@ impl Model {
         if action != Action::Quit {
             self.quit_was_confirmed = false;
         }
-        let covered = self.overlay.take().is_some();
+        // The list is there to be read while `/cancel` is typed.
+        let is_typing = matches!(action, Action::Insert(_) | Action::Edit(_));
+        let stays = is_typing && self.overlay == Some(Overlay::Planned);
+        let covered = !stays && self.overlay.take().is_some();
         match action {
             Action::Escape if covered => {}
             Action::Insert(text) => {
@@ -113,6 +116,7 @@ impl Model {
         match commands::parse(self.input.text()) {
             Ok(Line::Empty) => {}
             Ok(Line::Text(text)) => self.write(text, now),
+            Ok(Line::Command(Command::Schedule { when, text })) => self.schedule(when, text, now),
             Ok(Line::Command(command)) => {
                 self.input.take();
                 self.notice = None;
@@ -124,15 +128,9 @@ impl Model {
     }
 
     fn write(&mut self, text: String, now: Now) {
-        if let Some(awaited) = self.awaited() {
-            return self.fail(&format!("not sent: still waiting for {awaited}; Esc gives it up"), now);
-        }
-        let limit = self.session.message_bytes_max;
-        if text.len() > limit {
-            return self.fail(&format!("the message has {} bytes; the server takes {limit}", text.len()), now);
-        }
-        let Some(id) = self.selected else {
-            return self.fail("choose a conversation first: /to NAME", now);
+        let id = match self.addressee(&text) {
+            Ok(id) => id,
+            Err(why) => return self.fail(&why, now),
         };
         if self.conversations.values().map(|one| one.pending()).sum::<usize>() >= PENDING_MAX {
             return self.fail("too many messages wait for the server; try again later", now);
@@ -152,6 +150,18 @@ impl Model {
         self.input.take();
         self.notice = None;
         self.effects.push(Effect::Send { conversation: id, client_msg_id, body: text });
+    }
+
+    /// Where a message would go, or why it may not.
+    pub(super) fn addressee(&self, text: &str) -> Result<ConversationId, String> {
+        if let Some(awaited) = self.awaited() {
+            return Err(format!("not sent: still waiting for {awaited}; Esc gives it up"));
+        }
+        let limit = self.session.message_bytes_max;
+        if text.len() > limit {
+            return Err(format!("the message has {} bytes; the server takes {limit}", text.len()));
+        }
+        self.selected.ok_or_else(|| "choose a conversation first: /to NAME".to_owned())
     }
 
     fn command(&mut self, command: Command, now: Now) {
@@ -181,6 +191,10 @@ impl Model {
                     conversation.new_after = None;
                 }
             }
+            // What was typed stays until it is understood, so it has a way of its own.
+            Command::Schedule { .. } => {}
+            Command::Scheduled => self.effects.push(Effect::ListScheduled),
+            Command::Cancel(which) => self.cancel(&which, now),
             Command::Logout => self.effects.push(Effect::Logout),
             Command::Help => self.overlay = Some(Overlay::Help),
             Command::Quit => self.quit(now),
@@ -276,7 +290,7 @@ impl Model {
     }
 
     fn quit(&mut self, now: Now) {
-        let pending: usize = self.conversations.values().map(|one| one.pending()).sum();
+        let pending = self.scheduling + self.conversations.values().map(|one| one.pending()).sum::<usize>();
         if pending == 0 || self.quit_was_confirmed {
             self.is_over = true;
         } else {

@@ -21,6 +21,9 @@ impl Model {
             Event::Read { conversation, read_seq, read_ordinal } => {
                 self.update(conversation, |one| one.unread.on_read(read_seq, read_ordinal));
             }
+            Event::Scheduled(scheduled) => self.on_planned(*scheduled, now),
+            // Whoever looks at the list asked for it as it was.
+            Event::ScheduleCancelled { .. } => {}
             Event::Removed { conversation } => {
                 if let Some(left) = self.conversations.get(&conversation) {
                     let name = left.name(self.session.me, &self.people);
@@ -74,6 +77,7 @@ impl Model {
                 let Some(open) = self.conversations.get_mut(&conversation) else { return };
                 match result {
                     Ok(page) => {
+                        page.entries.iter().for_each(|entry| open.unread.on_entry(entry));
                         open.timeline.on_page(direction, &page);
                         let people: Vec<u64> = open.timeline.items().flat_map(|item| item.people()).collect();
                         self.people.want(people);
@@ -143,6 +147,9 @@ impl Model {
             },
             Reply::MembersChanged(Ok(())) => {}
             Reply::MembersChanged(Err(error)) => self.fail(&error.to_string(), now),
+            Reply::Scheduled { asked, result } => self.on_scheduled(&asked, result, now),
+            Reply::Planned(result) => self.on_listed(result, now),
+            Reply::Cancelled(result) => self.on_cancelled(result, now),
             Reply::LoggedOut(Ok(())) => (self.is_logged_out, self.is_over) = (true, true),
             Reply::LoggedOut(Err(error)) => self.fail(&wording::request_error(&error), now),
             Reply::Busy(effect) => self.on_busy(&effect, now),
@@ -196,6 +203,7 @@ impl Model {
             Effect::FindPeople(asked) => self.people.forget_asked(asked),
             Effect::Describe => self.is_describing = false,
             Effect::Open(_) | Effect::CreateGroup { .. } => self.awaited = None,
+            Effect::Schedule(asked) => self.take_back(asked),
             _ => {}
         }
         let asked_by_user =

@@ -2,6 +2,7 @@
 
 mod actions;
 mod events;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use super::{
     input_line::InputLine,
     local_time::Stamp,
     people::People,
+    planned::Planned,
     sanitize,
 };
 use godwit_client::{ClientMsgId, ConversationId, UserId, v1::Direction};
@@ -113,6 +115,8 @@ pub struct Notice {
 pub enum Overlay {
     /// The commands and keys.
     Help,
+    /// What is [`planned`](Model::planned). It stays while the user types, because it is what `/cancel` goes by.
+    Planned,
     /// Who is in a group: user ids, the owner marked.
     Members {
         /// Which group.
@@ -159,6 +163,8 @@ pub struct Model {
     pub notice: Option<Notice>,
     /// What covers the messages.
     pub overlay: Option<Overlay>,
+    /// What was scheduled, and what could not be sent, when the user last asked.
+    pub planned: Vec<Planned>,
     /// The end has come.
     pub is_over: bool,
     /// The token is revoked.
@@ -177,6 +183,8 @@ pub struct Model {
     /// The user asked for a conversation that is still being looked for. Until it is there, or given up, nothing is sent: it
     /// would go to the conversation before.
     awaited: Option<Awaited>,
+    /// Messages that are to be scheduled and are not durable yet.
+    scheduling: usize,
     /// The user was told what quitting gives up.
     quit_was_confirmed: bool,
     messages_written: u32,
@@ -193,6 +201,7 @@ impl Model {
             input: InputLine::default(),
             notice: None,
             overlay: None,
+            planned: Vec::new(),
             is_over: false,
             is_logged_out: false,
             conversations: HashMap::new(),
@@ -205,6 +214,7 @@ impl Model {
             is_marking_read: false,
             is_describing: false,
             awaited: None,
+            scheduling: 0,
             quit_was_confirmed: false,
             messages_written: 0,
             effects: Vec::new(),

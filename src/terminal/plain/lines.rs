@@ -1,10 +1,10 @@
 //! The lines of the plain mode. Programs read them: a word or a field that is here stays.
 
-use crate::terminal::{people::People, sanitize, wording};
+use crate::terminal::{people::People, planned::Planned, sanitize, wording};
 use data_encoding::HEXLOWER;
 use godwit_client::{
-    ConnectionState, ConversationId, Seq,
-    v1::{Entry, Role, entry::Content},
+    ClientMsgId, ConnectionState, ConversationId, Seq,
+    v1::{Entry, Message, Role, entry::Content},
 };
 
 /// A field, such that it cannot end the line or begin the next field.
@@ -40,13 +40,8 @@ pub fn opened(name: &str, id: ConversationId) -> String {
 /// An entry of a log; `None` for one that only a newer version understands.
 pub fn entry(name: &str, entry: &Entry, people: &People) -> Option<String> {
     let (word, last) = match entry.content.as_ref()? {
-        // Not `Item`'s text: that is made for the eye, this must lose nothing.
-        Content::Message(message) if is_text(&message.content_type) => {
-            ("message", field(&String::from_utf8_lossy(&message.body)))
-        }
-        Content::Message(message) => {
-            ("message", field(&format!("[{}, {} bytes]", message.content_type, message.body.len())))
-        }
+        Content::Message(message) if message.scheduled => ("message", body(message) + "\tscheduled"),
+        Content::Message(message) => ("message", body(message)),
         Content::GroupCreated(created) => ("created", names(&created.member_ids, people)),
         Content::MembersAdded(added) => ("added", names(&added.member_ids, people)),
         Content::MemberRemoved(removed) => ("removed", field(&people.name(removed.member_id))),
@@ -87,13 +82,54 @@ pub fn member(name: &str, username: &str, role: Role) -> String {
     format!("member\t{}\t{}\t{role}", field(name), field(username))
 }
 
+/// A message that will be sent later: saved by a line of input, or on another device.
+pub fn scheduled(name: &str, id: ClientMsgId, due: &str, line: Option<u64>) -> String {
+    format!("scheduled\t{}\t{}\t{due}\t{}", field(name), hex(id), number(line))
+}
+
+/// A scheduled message that was due and was not sent.
+pub fn unsent(name: &str, id: ClientMsgId, code: &str, text: &str) -> String {
+    format!("unsent\t{}\t{}\t{code}\t{}", field(name), hex(id), field(text))
+}
+
+/// A scheduled message in the list.
+pub fn listed(index: usize, name: &str, due: &str, planned: &Planned) -> String {
+    let line = format!("listed\t{index}\t{}\t{}\t{due}\t{}", field(name), hex(planned.id), body(&planned.message));
+    match &planned.failure {
+        Some(why) => format!("{line}\t{}\t{}", wording::code_name(why.code), field(&wording::refusal(why))),
+        None => line,
+    }
+}
+
+/// A scheduled message that was taken back, by a line of input or on another device.
+pub fn cancelled(id: ClientMsgId, line: Option<u64>) -> String {
+    format!("cancelled\t{}\t{}", hex(id), number(line))
+}
+
+/// Something to know about how a line was understood.
+pub fn note(text: &str, line: u64) -> String {
+    format!("note\t{}\t{line}", field(text))
+}
+
 /// A line that could not be done.
 pub fn error(code: &str, text: &str, line: u64) -> String {
     format!("error\t{code}\t{}\t{line}", field(text))
 }
 
-fn is_text(content_type: &str) -> bool {
-    matches!(content_type, "" | "text/plain")
+/// Not `Item`'s text: that is made for the eye, this must lose nothing.
+fn body(message: &Message) -> String {
+    match message.content_type.as_str() {
+        "" | "text/plain" => field(&String::from_utf8_lossy(&message.body)),
+        other => field(&format!("[{other}, {} bytes]", message.body.len())),
+    }
+}
+
+fn hex(id: ClientMsgId) -> String {
+    HEXLOWER.encode(&id.0)
+}
+
+fn number(line: Option<u64>) -> String {
+    line.map(|line| line.to_string()).unwrap_or_default()
 }
 
 fn names(ids: &[u64], people: &People) -> String {
@@ -104,7 +140,10 @@ fn names(ids: &[u64], people: &People) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
     use super::*;
-    use godwit_client::v1::{MembersAdded, Message, UserProfile};
+    use godwit_client::{
+        Refusal,
+        v1::{ErrorCode, MembersAdded, UserProfile},
+    };
     use std::time::Duration;
 
     fn people() -> People {
@@ -128,6 +167,28 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_a_schedule_sent_says_so_behind_its_text() {
+        let message = Message { body: "hi".into(), scheduled: true, ..Message::default() };
+        let line = entry("bob", &said(Content::Message(message)), &people()).unwrap();
+        assert_eq!(line, "message\tbob\t7\talice\thi\tscheduled");
+    }
+
+    #[test]
+    fn a_scheduled_message_is_listed_with_why_it_was_not_sent() {
+        let (id, due) = (ClientMsgId([0xab; 16]), "2026-12-24T18:30:00+01:00");
+        let message = Message { body: "a\tb".into(), scheduled: true, ..Message::default() };
+        let conversation = ConversationId::group([1; 16]);
+        let planned = Planned { id, conversation, due_ms: 0, message, failure: None };
+        let hex = "ab".repeat(16);
+        assert_eq!(listed(1, "bob", due, &planned), format!("listed\t1\tbob\t{hex}\t{due}\ta\\tb"));
+        let failure = Refusal { code: ErrorCode::NotAMember, message: String::new(), retry_after: None };
+        let line = listed(2, "bob", due, &Planned { failure: Some(failure), ..planned });
+        assert!(line.ends_with("\ta\\tb\tNOT_A_MEMBER\tyou are not in this conversation"), "{line}");
+        assert_eq!(scheduled("bob", id, due, None), format!("scheduled\tbob\t{hex}\t{due}\t"));
+        assert_eq!(cancelled(id, Some(7)), format!("cancelled\t{hex}\t7"));
+    }
+
+    #[test]
     fn members_are_listed_with_commas() {
         let added = said(Content::MembersAdded(MembersAdded { member_ids: vec![2, 0x1f] }));
         assert_eq!(entry("#g", &added, &people()).unwrap(), "added\t#g\t7\talice\tbob,user:1f");
@@ -144,8 +205,7 @@ mod tests {
         let lost = ConnectionState::Reconnecting { attempt: 1, retry_in: Duration::from_millis(250), reason };
         assert_eq!(state(&lost), "state\treconnecting\t250\ttimed\\nout");
         assert_eq!(state(&ConnectionState::Connected), "state\tconnected");
-        let closed =
-            ConnectionState::Closed { code: Some(godwit_client::v1::ErrorCode::SessionEnded), reason: String::new() };
+        let closed = ConnectionState::Closed { code: Some(ErrorCode::SessionEnded), reason: String::new() };
         assert_eq!(state(&closed), "state\tclosed\tSESSION_ENDED\t");
     }
 }

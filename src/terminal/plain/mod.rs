@@ -5,24 +5,30 @@
 //!
 //! Output: a leading word, then fields separated by tabs; in a field `\\`, `\n`, `\t`, `\r` and `\u{hex}` stand for what
 //! would break the line. A conversation is named by the peer's username, or by `#` and the group's title; its id can be
-//! used everywhere as `/to id:ID`. `LINE` is the number of the line of input.
+//! used everywhere as `/to id:ID`. `TIME` is as in `2026-12-24T18:30:00+01:00`. `LINE` is the number of the line of input.
 //!
 //! ```text
 //! state         connecting | connected | reconnecting MS REASON | closed CODE REASON
 //! conversation  NAME ID LAST_SEQ UNREAD        at the start, and when it is new or changed while away
 //! synced                                       everything above is what was; from here on things happen
-//! message       NAME SEQ SENDER TEXT           from others, and from the user's other devices
+//! message       NAME SEQ SENDER TEXT           from others, and from the user's other devices; TEXT is followed by
+//!                                              `scheduled` if a schedule sent it
 //! created       NAME SEQ SENDER MEMBERS        with commas between them
 //! added         NAME SEQ SENDER MEMBERS
 //! removed       NAME SEQ SENDER MEMBER         who left removed themself
 //! opened        NAME ID                        the answer to /to and /group
 //! sent          NAME SEQ LINE                  durable
 //! failed        NAME LINE CODE TEXT            not sent
-//! done          LINE                           the answer to /add, /remove, /leave
+//! done          LINE                           the answer to /add, /remove, /leave, and the end of that to /scheduled
 //! member        NAME USERNAME owner|member     the answer to /members
 //! unread        NAME COUNT                     the answer to /read, and when another device read
+//! scheduled     NAME ID TIME LINE              the answer to /schedule; on another device if there is no LINE
+//! listed        NUMBER NAME ID TIME TEXT       the answer to /scheduled; CODE TEXT follow if it could not be sent
+//! cancelled     ID LINE                        the answer to /cancel; on another device if there is no LINE
+//! unsent        NAME ID CODE TEXT              a scheduled message that was due and could not be sent
 //! left          NAME                           the user is in it no more
 //! help          COMMAND MEANING
+//! note          TEXT LINE                      how a line was understood
 //! error         CODE TEXT LINE                 a line that could not be done
 //! ```
 //!
@@ -32,6 +38,7 @@
 mod book;
 mod lines;
 mod pipes;
+mod schedule;
 
 use super::{
     ChatError, Ending,
@@ -45,6 +52,7 @@ use godwit_client::{
     Client, ClientMsgId, ConversationId, ConversationKind, Event, Events, Logout, SendError, SendOptions, UserId,
     v1::{self, Role},
 };
+use jiff::tz::TimeZone;
 use lines::field;
 use pipes::{Input, Output};
 use std::{
@@ -73,6 +81,8 @@ pub async fn run(client: &Client, events: Events, follow: bool) -> Result<Ending
         synced,
         book: RefCell::new(Book::new(client.user_id(), client.username())),
         own: RefCell::default(),
+        listed: RefCell::default(),
+        zone: TimeZone::system(),
         current: Cell::new(None),
         has_failed: Cell::new(false),
     };
@@ -111,6 +121,9 @@ struct Plain<'a> {
     /// Own messages whose entries have not arrived; their `sent` line says everything. No more than the outbox holds and
     /// the server has not pushed yet.
     own: RefCell<HashSet<ClientMsgId>>,
+    /// The last list of scheduled messages, which `/cancel` counts in.
+    listed: RefCell<Vec<ClientMsgId>>,
+    zone: TimeZone,
     current: Cell<Option<ConversationId>>,
     has_failed: Cell<bool>,
 }
@@ -229,6 +242,9 @@ impl Plain<'_> {
                 }
                 return;
             }
+            Command::Schedule { when, text } => return self.schedule(when, text, number).await,
+            Command::Scheduled => return self.list_scheduled(number).await,
+            Command::Cancel(which) => return self.cancel(&which, number).await,
             Command::Add(names) => self.change_members(MemberChange::Add(names)).await,
             Command::Remove(names) => self.change_members(MemberChange::Remove(names)).await,
             Command::Leave => self.change_members(MemberChange::Leave).await,
@@ -324,6 +340,8 @@ impl Plain<'_> {
                     self.output.print(lines::unread(&self.name(conversation), unread)).await;
                 }
             }
+            Event::Scheduled(scheduled) => self.print_saved(*scheduled, None).await,
+            Event::ScheduleCancelled { schedule_id } => self.print_cancelled(schedule_id, None).await,
             Event::Removed { conversation } => {
                 let name = self.name(conversation);
                 self.book.borrow_mut().remove(conversation);
