@@ -270,6 +270,33 @@ async fn a_restart_loses_nothing_and_the_clients_find_their_way_back() {
 }
 
 #[tokio::test]
+async fn a_scheduled_message_is_sent_once_with_its_author_away_and_the_server_restarted() {
+    let mut server = TestServer::start();
+    let (alice, _alice_events) = register(&server, "alice").await;
+    let (_bob, mut bob_events) = register(&server, "bob").await;
+    let (chat, _) = alice.open_direct("bob").await.unwrap();
+    let soon_ms = alice.heartbeat().await.unwrap().server_time_ms + 1_500;
+    for line in ["one", "two"] {
+        alice.schedule(chat, line, soon_ms).await.unwrap();
+    }
+    alice.logout(Logout::ThisDevice).await.unwrap();
+    server.restart();
+    let mut seen = Vec::new();
+    for seq in 1..=2 {
+        let (_, entry) = next_entry(&mut bob_events).await;
+        assert!(entry.seq == seq && entry.sent_ms >= soon_ms, "{entry:?} was due at {soon_ms}");
+        assert!(matches!(&entry.content, Some(Content::Message(message)) if message.scheduled));
+        seen.push(text(&entry).to_owned());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["one", "two"]);
+
+    let (alice, _alice_events) = log_in(&server, "alice").await;
+    assert_eq!(alice.history(chat, Seq(1), Direction::Forward, 10).await.unwrap().entries.len(), 2);
+    assert_eq!(unread(&alice, chat).await, 0);
+}
+
+#[tokio::test]
 async fn the_same_device_has_one_session_and_a_logout_everywhere_ends_all() {
     let server = TestServer::start();
     let (_alice, mut alice_events) = register(&server, "alice").await;
