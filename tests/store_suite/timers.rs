@@ -203,7 +203,7 @@ pub fn due_timers_come_in_pages_and_in_order_within_a_vshard<H: Harness>(h: &H) 
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = wait(store.due_timers(Vshard::all().collect(), 1_000..1_007, after, limit)).unwrap();
-            assert!(page.len() <= limit);
+            assert!(page.len() <= limit && found.len() <= rows.len(), "pages go on and on");
             found.extend_from_slice(&page);
             if page.len() < limit {
                 break;
@@ -252,7 +252,7 @@ pub fn timers_of_an_owner_come_in_pages_by_due_time_and_id<H: Harness>(h: &H) {
         loop {
             let page = wait(store.timers_of(REMINDER, owner(7), after, limit)).unwrap();
             after = page.last().map(|row| (row.due_ms, row.key.id));
-            assert!(page.len() <= limit);
+            assert!(page.len() <= limit && found.len() <= rows.len(), "pages go on and on");
             if page.is_empty() {
                 break;
             }

@@ -2,7 +2,7 @@
 //!
 //! One thread makes things durable. It takes everything that waits and writes it as one *record* with one sync
 //! (`commit_thread`); then the record lies in the `overlay`, where readers see it, and is written *behind* as rows by
-//! conversation, in large unsynced batches (`behind`, `round`). A record is removed once its rows are durable, and what
+//! conversation and timer, in large unsynced batches (`behind`, `round`). A record is removed once its rows are durable, and what
 //! a crash leaves lies in the overlay again when the store is opened (`recovery`). A record a turn costs a fraction of a row a
 //! message, and rows sorted by conversation are what reads want.
 //!

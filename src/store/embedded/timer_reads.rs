@@ -10,6 +10,8 @@ use std::{
 };
 
 impl Shared {
+    /// Where timers were removed not long ago, the engine walks over what it has not merged away yet: up to some 100,000
+    /// keys and a fraction of a second, however many ever fired. It only meets them between the bounds.
     pub(super) fn due_timers(
         &self,
         vshards: &VshardSet,
