@@ -328,6 +328,16 @@ fn limits_are_kept_and_say_what_to_do() {
 }
 
 #[test]
+fn what_is_due_all_at_once_is_sent_a_few_at_a_time() {
+    let limits = Limits { schedule: ScheduleLimits { busy_max: 2, ..ScheduleLimits::default() }, ..Limits::default() };
+    let mut pair = Pair::with(limits);
+    (1..=9).for_each(|number| drop(pair.schedule(NOON_MS, number, NOON_MS + 10)));
+    pair.server.settle(NOON_MS + 10);
+    assert_eq!(pair.log(NOON_MS + 10).len(), 9);
+    assert_eq!(pair.list(NOON_MS + 10, false), []);
+}
+
+#[test]
 fn a_list_is_paged_in_the_order_of_time() {
     let mut pair = Pair::new();
     for number in (1..=7).rev() {

@@ -61,7 +61,7 @@ pub struct ScheduleLimits {
     pub late_ms_max: u64,
     /// On one page of a list.
     pub per_page_max: usize,
-    /// That one core is doing something about at a time.
+    /// That one core does something about at a time. What else is due waits in the wheel, and requests are refused.
     pub busy_max: usize,
 }
 

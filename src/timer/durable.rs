@@ -8,6 +8,9 @@ use std::ops::Range;
 pub const HORIZON_MS: u64 = 60_000;
 /// Timers that are read at a time.
 pub const PAGE_TIMERS: usize = 4_096;
+/// Timers in memory from which on no more are read, until some have fired. It takes more than a thousand a second to get there, or a
+/// long time without a server.
+pub const ARMED_MAX: usize = 65_536;
 /// How long a store that did not answer is left alone.
 const RETRY_MS: u64 = 500;
 /// A wall clock that was set back by no more than this is waited for.
@@ -75,16 +78,12 @@ impl DurableTimers {
             let load = Load { generation: self.generation, due_ms, after: None };
             self.stretch = Some(Stretch { load, state: StretchState::Wanted });
         }
+        if self.load_at_ms().is_none_or(|at_ms| at_ms > self.now_ms) {
+            return None;
+        }
         let stretch = self.stretch.as_mut()?;
-        let is_wanted = match stretch.state {
-            StretchState::Wanted => true,
-            StretchState::Asked => false,
-            StretchState::RetryAt(at_ms) => at_ms <= self.now_ms,
-        };
-        is_wanted.then(|| {
-            stretch.state = StretchState::Asked;
-            stretch.load.clone()
-        })
+        stretch.state = StretchState::Asked;
+        Some(stretch.load.clone())
     }
 
     /// The store's answer.
@@ -130,12 +129,17 @@ impl DurableTimers {
     /// When there will be something to do, at the latest. Not before the latest time that it was told.
     pub fn next_at_ms(&self) -> Option<u64> {
         let wheel = self.wheel.next_at().map(|tick| tick.0);
-        let stretch = self.stretch.as_ref().and_then(|stretch| match stretch.state {
+        wheel.into_iter().chain(self.load_at_ms()).min().map(|at_ms| at_ms.max(self.now_ms))
+    }
+
+    /// When the store is to be asked next.
+    fn load_at_ms(&self) -> Option<u64> {
+        let stretch = self.stretch.as_ref().filter(|_| self.wheel.len() < ARMED_MAX)?;
+        match stretch.state {
             StretchState::Wanted => Some(self.now_ms),
             StretchState::Asked => None,
             StretchState::RetryAt(at_ms) => Some(at_ms),
-        });
-        wheel.into_iter().chain(stretch).min().map(|at_ms| at_ms.max(self.now_ms))
+        }
     }
 
     /// Timers in memory.
@@ -205,6 +209,20 @@ mod tests {
         assert_eq!((timers.on_time(NOON_MS + HORIZON_MS / 2), timers.len()), (None, PAGE_TIMERS));
         let later_ms = NOON_MS + HORIZON_MS / 2 + 1;
         assert_eq!(timers.on_time(later_ms).unwrap().due_ms, NOON_MS + HORIZON_MS..later_ms + HORIZON_MS);
+    }
+
+    #[test]
+    fn no_more_is_read_than_fits_until_some_have_fired() {
+        let mut timers = DurableTimers::default();
+        let mut read = 0;
+        while let Some(load) = timers.on_time(NOON_MS) {
+            timers.on_loaded(&load, Ok((0..PAGE_TIMERS as u64).map(|index| due_at(NOON_MS + index, 1)).collect()));
+            read += PAGE_TIMERS;
+        }
+        assert_eq!((read, timers.len()), (ARMED_MAX, ARMED_MAX));
+        assert_eq!(timers.next_at_ms(), Some(NOON_MS), "the first one, which is due");
+        timers.take_due(NOON_MS, 1, &mut Vec::new());
+        assert!(timers.on_time(NOON_MS).is_some());
     }
 
     #[test]

@@ -132,7 +132,8 @@ impl Scheduler {
             effects.tasks.push(self.load(load));
         }
         let mut due = std::mem::take(&mut self.due);
-        self.timers.take_due(now_ms, DUE_PER_TURN_MAX, &mut due);
+        let room = self.limits.schedule.busy_max.saturating_sub(self.busy.len());
+        self.timers.take_due(now_ms, room.min(DUE_PER_TURN_MAX), &mut due);
         // Whoever works on one arms it again if it is still to fire.
         due.retain(|key| self.busy.insert(*key));
         if !due.is_empty() {
@@ -148,7 +149,8 @@ impl Scheduler {
 
     /// When there will be something to do, at the latest.
     pub fn next_at_ms(&self) -> Option<u64> {
-        self.timers.next_at_ms()
+        // What is busy ends with a completion or a mail, and that is a turn.
+        self.timers.next_at_ms().filter(|_| self.busy.len() < self.limits.schedule.busy_max)
     }
 
     fn load(&self, load: Load) -> Task {
