@@ -35,7 +35,18 @@ pub async fn search(
     while let Some(rate_per_s) = search.next() {
         let (pace, rate) = (LoadPace::Open { rate_per_s }, format::count(rate_per_s as u64));
         eprintln!("{}: trying {rate} messages/s", load.name);
-        let outcome = rig.attempt(kind, &Scenario::Chat(ChatLoad { pace, ..load.clone() })).await?;
+        let scenario = Scenario::Chat(ChatLoad { pace, ..load.clone() });
+        let mut outcome = rig.attempt(kind, &scenario).await?;
+        if !goal.is_met(&outcome) {
+            // One bad moment of the machine would otherwise halve the answer: a rate is too much when it is so twice.
+            eprintln!(
+                "{}, {rate} messages/s: p99 {} ms, once more",
+                load.name,
+                format::figure(outcome.delivery.p99_ms)
+            );
+            runs.push(outcome);
+            outcome = rig.attempt(kind, &scenario).await?;
+        }
         let is_met = goal.is_met(&outcome);
         let word = if is_met { "kept" } else { "missed" };
         let p99 = format::figure(outcome.delivery.p99_ms);

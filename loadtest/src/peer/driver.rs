@@ -52,6 +52,8 @@ pub struct Shared {
 /// How far a run is, for all threads.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Peers in an open loop that have something left to send, however late they are with it.
+    pub sending: AtomicU64,
     pub sent: AtomicU64,
     pub answered: AtomicU64,
     /// Deliveries that the answers promise.
@@ -60,10 +62,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether every message has its answer and arrived at everybody.
+    /// Whether every message was sent, has its answer, and arrived at everybody.
     pub fn is_settled(&self) -> bool {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        of(&self.answered) >= of(&self.sent) && of(&self.delivered) >= of(&self.due)
+        of(&self.sending) == 0 && of(&self.answered) >= of(&self.sent) && of(&self.delivered) >= of(&self.due)
     }
 
     /// Messages that were sent and have no answer yet.
@@ -99,6 +101,8 @@ pub struct Peer {
     rooms: Vec<Room>,
     pace: Pace,
     sends_max: u64,
+    /// Counted among those that are [`sending`](Progress::sending).
+    is_sending: bool,
     shared: Rc<Shared>,
     /// Requests without an answer, from `first_request` on.
     requests: VecDeque<Request>,
@@ -135,6 +139,8 @@ struct Request {
 
 impl Peer {
     pub fn new(number: u32, link: Link, part: Part, shared: Rc<Shared>) -> Self {
+        let is_sending = matches!(part.pace, Pace::Open { .. });
+        shared.progress.sending.fetch_add(u64::from(is_sending), Ordering::Relaxed);
         let accept = (shared.dialect == Dialect::Godwit).then(|| accept(&link.connection));
         Self {
             number,
@@ -143,6 +149,7 @@ impl Peer {
             rooms: part.rooms.into_iter().map(|(key, others)| Room::new(key, others)).collect(),
             pace: part.pace,
             sends_max: part.sends_max,
+            is_sending,
             shared,
             requests: VecDeque::new(),
             first_request: link.next_request,
@@ -172,6 +179,7 @@ impl Peer {
             Poll::Pending
         })
         .await;
+        self.stop_sending();
         (Report { number: self.number, rooms: self.rooms, resyncs: self.resyncs, lost }, self.link)
     }
 
@@ -388,6 +396,8 @@ impl Peer {
     }
 
     fn tell(&mut self) {
+        let is_over = |due_ns: u64| due_ns >= self.shared.send_until_ns || self.sent >= self.sends_max;
+        let is_over = self.pace.due_ns(self.sent).is_none_or(is_over) || self.rooms.is_empty();
         let news = std::mem::take(&mut self.news);
         let progress = &self.shared.progress;
         for (counter, news) in [
@@ -400,6 +410,16 @@ impl Peer {
             if news > 0 {
                 counter.fetch_add(news, Ordering::Relaxed);
             }
+        }
+        // After what it sent.
+        if is_over {
+            self.stop_sending();
+        }
+    }
+
+    fn stop_sending(&mut self) {
+        if std::mem::take(&mut self.is_sending) {
+            self.shared.progress.sending.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
