@@ -183,7 +183,13 @@ impl<R: Clone + PartialEq> Conversation<R> {
             self.window.forget(entry.seq);
         }
         let origin = pending.replies.first().map(|(to, _)| to.clone());
-        effects.extend(pending.replies.into_iter().map(|(to, reply)| Effect::Reply(to, reply)));
+        for (index, (to, reply)) in pending.replies.into_iter().enumerate() {
+            // Who only waits for this change may rest on one before it that failed. A change of a position conflicts with
+            // nothing, so what follows it does not fail with it.
+            let is_doubtful = self.lost && index > 0 && matches!(reply, Reply::Read { .. });
+            let reply = if is_doubtful { Reply::Refused(lost_position()) } else { reply };
+            effects.push(Effect::Reply(to, reply));
+        }
         if let Some(entry) = pending.entry {
             let except = origin.filter(|_| pending.answer_tells);
             effects.push(Effect::FanOut { entry, to: pending.to, except });
@@ -391,6 +397,10 @@ impl From<Refusal> for Stop {
     }
 }
 
+fn lost_position() -> Refusal {
+    Refusal::retry(ErrorCode::StoreUnavailable, "whether the position is durable is not known", CROWDED_RETRY_MS)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
@@ -442,6 +452,21 @@ mod tests {
         assert_eq!(read(&committed(&mut conversation)), None, "the message, not the mark");
         assert_eq!(read(&committed(&mut conversation)), Some(1));
         assert!(refused(&ask(&mut conversation, 3, bob, Action::MarkRead(Seq(2)))));
+    }
+
+    #[test]
+    fn a_repeated_mark_is_not_confirmed_when_the_first_one_failed_and_what_followed_it_did_not() {
+        let (alice, bob) = (user(1), user(2));
+        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
+        ask(&mut conversation, 1, alice, message(1));
+        committed(&mut conversation);
+        ask(&mut conversation, 2, bob, Action::MarkRead(Seq(1)));
+        ask(&mut conversation, 3, alice, message(2));
+        ask(&mut conversation, 4, bob, Action::MarkRead(Seq(1)));
+        let mut effects = Vec::new();
+        conversation.on_committed(Some(&Refusal::retry(ErrorCode::StoreUnavailable, "", 1)), &mut effects);
+        let effects = committed(&mut conversation);
+        assert_eq!((read(&effects), refused(&effects)), (None, true), "{effects:?}");
     }
 
     #[test]
