@@ -86,7 +86,8 @@ impl View {
                 self.read = self.read.max(entry.seq);
             }
             Some(Content::MembersAdded(added)) if mine(&added.member_ids) => {
-                self.left = false;
+                // A page may tell of it when the answer to a request to leave has already told of the end.
+                self.left &= entry.seq <= self.left_at;
                 self.read = self.read.max(entry.seq);
             }
             Some(Content::MemberRemoved(removed)) if removed.member_id == me.as_u64() => self.leave(entry.seq),
