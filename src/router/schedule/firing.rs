@@ -70,10 +70,37 @@ impl Scheduler {
         };
         let late_ms = now_ms - row.due_ms;
         if late_ms > self.limits.schedule.late_ms_max {
-            let why = format!("it was due {} s before the server could send it", late_ms / 1_000);
-            return self.fail(message, &Refusal::new(ErrorCode::ScheduleMissed, why), effects);
+            // It may have been sent in time, and the process have died before it was taken out of the list.
+            let found = self.services.store.find_send(message.conversation, message.author, message.id);
+            let found = found.map(move |found| {
+                let sent = found.map(|entry| entry.is_some());
+                ScheduleCompletion::Late(Box::new(message), late_ms, sent)
+            });
+            return effects.tasks.push(completion(found));
         }
         self.fire(message, None, effects);
+    }
+
+    /// It is too late for one to be sent. Was it?
+    pub(super) fn on_late(
+        &mut self,
+        message: ScheduledMessage,
+        late_ms: u64,
+        sent: Result<bool, StoreError>,
+        effects: &mut Effects,
+    ) {
+        let key = message.key();
+        match sent {
+            Ok(true) => self.settle(message, vec![TimerChange::Remove(key)], effects),
+            Ok(false) => {
+                let why = format!("it was due {} s before the server could send it", late_ms / 1_000);
+                self.fail(message, &Refusal::new(ErrorCode::ScheduleMissed, why), effects);
+            }
+            Err(_) => {
+                self.busy.remove(&key);
+                self.timers.arm_again(key, LOOK_AGAIN_MS);
+            }
+        }
     }
 
     /// Asks the conversation to send it.

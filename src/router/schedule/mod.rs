@@ -65,6 +65,8 @@ pub enum ScheduleCompletion {
     Loaded(Load, Result<Vec<DueTimer>, StoreError>),
     /// What is due was read.
     Due(Vec<TimerKey>, Result<Vec<Option<TimerRow>>, StoreError>),
+    /// The log was searched for one that is so many milliseconds late: whether it was sent.
+    Late(Box<ScheduledMessage>, u64, Result<bool, StoreError>),
     /// A request was carried out, or not.
     Requested(Box<Work>, Result<Done, Refusal>),
     /// One that was sent, or that failed, was taken out of the list of those that will be sent.
@@ -121,6 +123,7 @@ impl Scheduler {
         match completion {
             ScheduleCompletion::Loaded(load, timers) => self.timers.on_loaded(&load, timers),
             ScheduleCompletion::Due(keys, rows) => self.on_due_read(now_ms, keys, rows, effects),
+            ScheduleCompletion::Late(message, late_ms, sent) => self.on_late(*message, late_ms, sent, effects),
             ScheduleCompletion::Requested(work, result) => self.on_requested(&work, result, effects),
             ScheduleCompletion::Settled(message, result) => self.on_settled(&message, &result, effects),
         }
