@@ -91,7 +91,7 @@ impl Scheduler {
     ) {
         let key = message.key();
         match sent {
-            Ok(true) => self.settle(message, vec![TimerChange::Remove(key)], effects),
+            Ok(true) => self.settle_sent(message, effects),
             Ok(false) => {
                 let why = format!("it was due {} s before the server could send it", late_ms / 1_000);
                 self.fail(message, &Refusal::new(ErrorCode::ScheduleMissed, why), effects);
@@ -141,7 +141,7 @@ impl Scheduler {
                 let (position, sent_ms) = (accepted.position, accepted.sent_ms);
                 let sent = v1::SendResponse { seq: position.seq.as_u64(), ordinal: position.ordinal, sent_ms };
                 reply_to.iter().for_each(|to| reply(to, Body::Send(sent), effects));
-                self.settle(message, vec![TimerChange::Remove(key)], effects);
+                self.settle_sent(message, effects);
             }
             Reply::Refused(refusal) => {
                 if refusal.retry_after_ms == 0 && reply_to.is_none() {
@@ -159,19 +159,16 @@ impl Scheduler {
     /// Moves it to the list of those that could not be sent.
     fn fail(&mut self, message: ScheduledMessage, why: &Refusal, effects: &mut Effects) {
         self.meters.failed.increment(1);
-        let pending = message.key();
         let failed = message.failed(why);
-        // In this order: a crash in between has it fail once more.
-        let report = TimerChange::Put(failed.row(SCHEDULE_FAILED, failed.due_ms.saturating_add(REPORT_KEPT_MS)));
-        self.settle(failed, vec![report, TimerChange::Remove(pending)], effects);
+        let report = failed.row(SCHEDULE_FAILED, failed.due_ms.saturating_add(REPORT_KEPT_MS));
+        let settled = work::settle_failed(self.services.store.clone(), failed.key(), report);
+        effects.tasks.push(completion(settled.map(|result| ScheduleCompletion::Settled(Box::new(failed), result))));
     }
 
-    /// Writes what became of it.
-    fn settle(&self, message: ScheduledMessage, changes: Vec<TimerChange>, effects: &mut Effects) {
-        let written = self.services.store.put_timers(changes);
-        let settled =
-            written.map(move |outcomes| ScheduleCompletion::Settled(Box::new(message), work::all_durable(outcomes)));
-        effects.tasks.push(completion(settled));
+    /// It is in the log.
+    fn settle_sent(&self, message: ScheduledMessage, effects: &mut Effects) {
+        let settled = work::settle_sent(self.services.store.clone(), message.key());
+        effects.tasks.push(completion(settled.map(|result| ScheduleCompletion::Settled(Box::new(message), result))));
     }
 
     /// It is written, or will be: it is still in the list then, and comes to the same once more.

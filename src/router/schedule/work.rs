@@ -77,7 +77,9 @@ impl Work {
         let ScheduleRequest::Change { body, content_type, due_ms, .. } = &self.request else {
             unreachable!("only a change comes here")
         };
-        let ((Some(known), _) | (None, Some(known))) = self.find(store, id).await? else { return Err(not_found()) };
+        let (pending, failed) = self.find(store, id).await?;
+        let has_failed = failed.is_some();
+        let Some(known) = pending.or(failed) else { return Err(not_found()) };
         let changed = ScheduledMessage {
             content: MessageBody {
                 body: body.clone().unwrap_or(known.content.body),
@@ -92,8 +94,11 @@ impl Work {
         if changed.due_ms.saturating_add(self.limits.late_ms_max) < self.now_ms {
             return Err(Refusal::new(ErrorCode::DueOutOfRange, "the time that it was due has passed"));
         }
-        let report = TimerChange::Remove(key(SCHEDULE_FAILED, self.user, id));
-        write(store, vec![TimerChange::Put(pending_row(&changed)), report]).await?;
+        write(store, vec![TimerChange::Put(pending_row(&changed))]).await?;
+        // Only now: of two changes in one batch, the second may be durable and the first not.
+        if has_failed {
+            write(store, vec![TimerChange::Remove(key(SCHEDULE_FAILED, self.user, id))]).await?;
+        }
         Ok(Done::Saved(changed))
     }
 
@@ -152,8 +157,27 @@ pub async fn list_scheduled(
     Ok((Body::ListScheduled(v1::ListScheduledResponse { scheduled, more }), None))
 }
 
+/// Takes one that was sent out of the list of those that will be.
+pub async fn settle_sent(store: Arc<dyn Store>, pending: TimerKey) -> Result<(), Refusal> {
+    // It may have failed before: it was changed since, or its author became a member again before that was all written.
+    let report = TimerKey { kind: SCHEDULE_FAILED, ..pending };
+    let rows = store.timers(vec![report]).await.map_err(|error| refusal(&error))?;
+    if rows.iter().any(Option::is_some) {
+        write(&*store, vec![TimerChange::Remove(report)]).await?;
+    }
+    write(&*store, vec![TimerChange::Remove(pending)]).await
+}
+
+/// Moves one to the list of those that could not be sent.
+pub async fn settle_failed(store: Arc<dyn Store>, pending: TimerKey, report: TimerRow) -> Result<(), Refusal> {
+    // One after the other: of two changes in one batch, the second may be durable and the first not. A crash in between has it
+    // fail once more.
+    write(&*store, vec![TimerChange::Put(report)]).await?;
+    write(&*store, vec![TimerChange::Remove(pending)]).await
+}
+
 /// All of a batch, or what to tell of the first that is not.
-pub fn all_durable(outcomes: Vec<TimerOutcome>) -> Result<(), Refusal> {
+fn all_durable(outcomes: Vec<TimerOutcome>) -> Result<(), Refusal> {
     outcomes.into_iter().try_for_each(|outcome| match outcome {
         TimerOutcome::Durable => Ok(()),
         TimerOutcome::NotWritten(error) => Err(refusal(&error)),
