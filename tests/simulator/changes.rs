@@ -58,8 +58,8 @@ impl Change for TimerChange {
         TimerOutcome::NotWritten(error)
     }
 
-    fn write(&self, disk: &mut Disk, _: u64) -> TimerOutcome {
-        disk.change_timer(self);
+    fn write(&self, disk: &mut Disk, now_ms: u64) -> TimerOutcome {
+        disk.change_timer(now_ms, self);
         TimerOutcome::Durable
     }
 

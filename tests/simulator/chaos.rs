@@ -5,6 +5,9 @@ use crate::{
     world::{Event, World},
 };
 
+/// How wrong a clock may be set: not at all, within what a core waits for, by more than that, by more than a core reads ahead.
+const CLOCK_WRONG_MS: [u64; 5] = [0, 100, 900, 10_000, 7_200_000];
+
 impl World {
     pub(crate) fn chaos(&mut self) {
         if self.calm {
@@ -41,9 +44,10 @@ impl World {
                 self.write_down(id);
             }
             8 if settings.clock_jumps => {
-                let jump_ms = self.rng.below(20_000) as i64 - 10_000;
-                self.clock_ahead_ms += jump_ms;
-                self.note(b"clock", || format!("the clock jumps by {jump_ms} ms"));
+                let most_ms = self.rng.pick(&CLOCK_WRONG_MS);
+                let ahead_ms = self.rng.below(2 * most_ms + 1) as i64 - most_ms as i64;
+                self.store.lock().disk.schedules.clock.set(self.now_ms, ahead_ms);
+                self.note(b"clock", || format!("the clock is set {ahead_ms} ms ahead"));
             }
             _ => {
                 let mut inner = self.store.lock();
@@ -61,7 +65,12 @@ impl World {
     pub(crate) fn calm_down(&mut self) {
         self.note(b"calm", || "trouble ends".into());
         self.calm = true;
-        self.store.lock().faulty = false;
+        let mut inner = self.store.lock();
+        inner.faulty = false;
+        // A clock that is behind would keep everything from being due for as long.
+        let clock = &mut inner.disk.schedules.clock;
+        clock.set(self.now_ms, clock.ahead_ms().max(0));
+        drop(inner);
         for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.connections.get_mut(&id).expect("just listed").reading = true;
             self.write_down(id);

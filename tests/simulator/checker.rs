@@ -1,7 +1,7 @@
 //! Holds everything that the server says against what is durable, at the moment when it says it.
 
 use crate::{
-    client::{Asked, Client, What},
+    client::{Asked, Client, What, Wish},
     disk::Stored,
     store::SimStore,
 };
@@ -39,6 +39,7 @@ impl Checker {
                 assert!(response.more || sum == response.unread_total, "the total counts what is not there");
             }
             Body::Read(read) => self.on_read(me, &read.conversation_id, read.read_seq, read.read_ordinal),
+            Body::Scheduled(push) => self.store.lock().disk.schedules.on_push(me, push),
             body => {
                 if let Some(asked) = asked {
                     self.on_answer(me, asked, body);
@@ -101,16 +102,26 @@ impl Checker {
 
     fn on_answer(&mut self, me: UserId, asked: &Asked, body: &Body) {
         self.checked += 1;
+        if let What::Schedule(_, id, wish) = &asked.what {
+            let mut inner = self.store.lock();
+            let between_ms = (asked.at_ms, inner.now_ms);
+            inner.disk.schedules.on_answer(me, *id, wish, between_ms, body);
+        }
         match (&asked.what, body) {
-            (What::Send(conversation, msg), Body::Send(sent)) => self.with(conversation.as_bytes(), |id, stored| {
-                assert_eq!(
-                    stored.ledger.find(me, *msg),
-                    Some(sent.seq),
-                    "{id:?} {msg:?}: an ack of what is not durable"
-                );
-                let entry = &stored.log[sent.seq as usize - 1];
-                assert_eq!((entry.ordinal, entry.sent_ms), (sent.ordinal, sent.sent_ms), "{id:?} #{}", sent.seq);
-            }),
+            (What::Send(conversation, msg) | What::Schedule(conversation, msg, Wish::Send), Body::Send(sent)) => self
+                .with(conversation.as_bytes(), |id, stored| {
+                    assert_eq!(
+                        stored.ledger.find(me, *msg),
+                        Some(sent.seq),
+                        "{id:?} {msg:?}: an ack of what is not durable"
+                    );
+                    let entry = &stored.log[sent.seq as usize - 1];
+                    assert_eq!((entry.ordinal, entry.sent_ms), (sent.ordinal, sent.sent_ms), "{id:?} #{}", sent.seq);
+                }),
+            (What::ListScheduled(request), Body::ListScheduled(page)) => {
+                let inner = self.store.lock();
+                inner.disk.schedules.on_page(me, request, (asked.at_ms, inner.now_ms), page);
+            }
             (What::Chore(_, msg), Body::CreateGroup(created)) => self.with(&created.conversation_id, |id, stored| {
                 assert_eq!(stored.ledger.find(me, *msg), Some(created.seq), "{id:?}: an ack of what is not durable");
             }),
@@ -134,6 +145,7 @@ impl Checker {
             }
             (
                 What::Send(conversation, _)
+                | What::Schedule(conversation, ..)
                 | What::Chore(conversation, _)
                 | What::MarkRead(conversation, _)
                 | What::History(conversation)

@@ -1,6 +1,6 @@
 //! What is durable: what is left after a crash.
 
-use crate::{ledger::Ledger, settings::Bug};
+use crate::{ledger::Ledger, schedules::Schedules, settings::Bug};
 use godwit::{
     chat::{ConversationDetails, LogEntry, Member, MemberChange},
     store::{
@@ -9,7 +9,7 @@ use godwit::{
         UserRecord,
     },
 };
-use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, VshardSet, v1};
+use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, VshardSet, v1, v1::entry::Content};
 use std::{collections::BTreeMap, ops::Range};
 
 /// Maps in memory. Every entry that gets here goes through the [`Ledger`], so a broken log is found when it breaks.
@@ -20,6 +20,7 @@ pub struct Disk {
     pub tokens: BTreeMap<[u8; 32], TokenRecord>,
     pub acked: BTreeMap<(UserId, DeviceId, ConversationId), Seq>,
     pub timers: BTreeMap<TimerKey, TimerRow>,
+    pub schedules: Schedules,
     pub bug: Option<Bug>,
 }
 
@@ -54,6 +55,11 @@ impl Disk {
         for entry in &commit.entries {
             let decoded = entry.to_proto();
             stored.ledger.append(now_ms, entry, &decoded);
+            if let Some(Content::Message(message)) = decoded.content.as_ref()
+                && message.scheduled
+            {
+                self.schedules.on_sent(now_ms, id, entry, message);
+            }
             stored.entries.push(decoded);
             stored.log.push(entry.clone());
         }
@@ -142,11 +148,26 @@ impl Disk {
     }
 
     /// Writes a change as [`godwit::store::TimerStore::put_timers`] promises it.
-    pub fn change_timer(&mut self, change: &TimerChange) {
+    pub fn change_timer(&mut self, now_ms: u64, change: &TimerChange) {
         match change {
-            TimerChange::Put(row) => drop(self.timers.insert(row.key, row.clone())),
-            TimerChange::Remove(key) => drop(self.timers.remove(key)),
+            TimerChange::Put(_) if self.bug == Some(Bug::LostTimer) => {}
+            TimerChange::Remove(_) if self.bug == Some(Bug::KeptTimer) => {}
+            TimerChange::Put(row) => {
+                let member_since = |id, user| Some(self.conversations.get(&id)?.ledger.stay(user)?.since_ms);
+                self.schedules.on_put(now_ms, row, member_since);
+                let hasty_ms = if self.bug == Some(Bug::HastyTimer) { 200 } else { 0 };
+                self.timers.insert(row.key, TimerRow { due_ms: row.due_ms - hasty_ms, ..row.clone() });
+            }
+            TimerChange::Remove(key) => {
+                self.schedules.on_removed(now_ms, key);
+                self.timers.remove(key);
+            }
         }
+    }
+
+    /// Messages that are still to be sent.
+    pub fn pending(&self) -> usize {
+        self.timers.keys().filter(|key| key.kind == TimerKind::SCHEDULED_SEND).count()
     }
 
     /// Vshard by vshard, because no more than the order within one is promised.

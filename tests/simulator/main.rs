@@ -8,12 +8,14 @@ mod changes;
 mod chaos;
 mod checker;
 mod client;
+mod clock;
 mod disk;
 mod ledger;
 mod network;
 mod process;
 mod regressions;
 mod rng;
+mod schedules;
 mod settings;
 mod store;
 mod trace;
@@ -72,16 +74,18 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
     let total = total.into_inner().unwrap();
     let sum = |what: fn(&Summary) -> u64| total.iter().map(what).sum::<u64>();
     println!(
-        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} durable entries, {} statements checked",
+        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} durable entries, {} of them scheduled, {} statements checked",
         sum(|run| run.steps),
         sum(|run| run.crashes),
         sum(|run| run.resyncs),
         sum(|run| run.entries),
+        sum(|run| run.scheduled),
         sum(|run| run.checked)
     );
     // A run in which nothing happens shows nothing.
     if seeds >= 100 {
         assert!(sum(|run| run.entries) > 10 * seeds, "few entries");
+        assert!(sum(|run| run.scheduled) > seeds, "few scheduled messages");
         assert!(sum(|run| run.crashes) > seeds / 10, "few crashes");
         assert!(sum(|run| run.resyncs) > seeds / 10, "few resyncs");
     }
@@ -147,6 +151,21 @@ fn a_gap_that_is_ignored_is_found_out() {
 #[test]
 fn a_push_that_is_lost_is_found_out() {
     finds(Bug::LostPush, "is not complete");
+}
+
+#[test]
+fn a_store_that_forgets_a_timer_is_found_out() {
+    finds(Bug::LostTimer, "not durable");
+}
+
+#[test]
+fn a_store_that_keeps_a_timer_that_was_removed_is_found_out() {
+    finds(Bug::KeptTimer, "cancelled, and still durable");
+}
+
+#[test]
+fn a_timer_that_fires_early_is_found_out() {
+    finds(Bug::HastyTimer, "before it was due");
 }
 
 thread_local! {

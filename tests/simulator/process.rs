@@ -128,6 +128,11 @@ impl Process {
         self.cores[core].tasks.is_empty() && self.mailboxes.of(CoreId(core as u16)).depth() == 0
     }
 
+    /// When a core wants its next turn at the latest, by the server's clock.
+    pub fn next_turn_ms(&self, core: usize) -> Option<u64> {
+        self.cores[core].core.next_turn_ms()
+    }
+
     /// One turn of one core, as the driver does it, except that whatever may come in any order does.
     pub fn turn(
         &mut self,

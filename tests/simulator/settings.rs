@@ -1,7 +1,10 @@
 //! What kind of run a seed is: how large, how slow, how unlucky.
 
 use crate::rng::Rng;
-use godwit::{chat::ConversationLimits, router::Limits};
+use godwit::{
+    chat::ConversationLimits,
+    router::{Limits, ScheduleLimits},
+};
 
 /// Drawn from the seed. Most runs leave some kinds of trouble out altogether, because what is rare beside everything else
 /// is common where it is alone (Groce and others, "Swarm testing", 2012).
@@ -59,6 +62,12 @@ pub enum Bug {
     IgnoredGap,
     /// The network loses pushes at the end of a conversation, so that there is no gap to see.
     LostPush,
+    /// The store says that a timer is durable and does not keep it.
+    LostTimer,
+    /// The store says that a timer is gone and keeps it.
+    KeptTimer,
+    /// The store says of a timer that it is due before it is.
+    HastyTimer,
 }
 
 impl Settings {
@@ -75,6 +84,13 @@ impl Settings {
             conversations_active_max: rng.pick(&[1, 2, 1000]),
             parked_per_conversation_max: rng.pick(&[1, 4, 1000]),
             commits_in_flight_max: rng.pick(&[2, 8, 1000]),
+            schedule: ScheduleLimits {
+                per_user_max: rng.pick(&[2, 1000]),
+                late_ms_max: rng.pick(&[500, 20_000, ScheduleLimits::default().late_ms_max]),
+                per_page_max: rng.pick(&[1, 2, 50]),
+                busy_max: rng.pick(&[1, 3, 1000]),
+                ..ScheduleLimits::default()
+            },
             ..Limits::default()
         };
         let faulty_store = rng.chance(600);

@@ -4,6 +4,7 @@ use crate::{
     changes::{Answer, Batch, Change, Changes, Write, into_write},
     disk::Disk,
     rng::Rng,
+    schedules::Schedules,
     settings::{Bug, Settings},
 };
 use futures_util::{FutureExt, future::BoxFuture};
@@ -52,6 +53,8 @@ pub struct Inner {
 pub struct Script {
     /// This many of the next changes are written, and nobody is told whether they are.
     pub unknown_changes: usize,
+    /// The last of the next so many changes is not written.
+    pub fail_change: Option<usize>,
     /// The last of the next so many questions fails.
     pub fail_read: Option<usize>,
     /// So many questions are answered; the others wait, and look at what is there when they are.
@@ -60,7 +63,8 @@ pub struct Script {
 
 impl SimStore {
     pub fn new(settings: Settings, rng: Rng) -> Self {
-        let disk = Disk { bug: settings.bug, ..Disk::default() };
+        let schedules = Schedules::new(settings.limits.schedule.late_ms_max);
+        let disk = Disk { bug: settings.bug, schedules, ..Disk::default() };
         Self(Arc::new(Mutex::new(Inner {
             now_ms: 0,
             disk,
@@ -93,6 +97,10 @@ impl SimStore {
                 Changes::Timers(changes, answer) => inner.answer(&changes, &answer),
             }
         }
+    }
+
+    pub fn is_writing(&self) -> bool {
+        !self.lock().queue.is_empty()
     }
 
     /// The process dies: of what is on its way, only a part from the front gets to the disk, and nobody hears of it.
@@ -179,6 +187,14 @@ impl Inner {
                 change.write(&mut self.disk, self.now_ms);
                 outcomes.push(C::UNKNOWN);
                 continue;
+            }
+            if let Some(left) = &mut self.script.fail_change {
+                *left -= 1;
+                if *left == 0 {
+                    self.script.fail_change = None;
+                    outcomes.push(C::not_written(StoreError::Full));
+                    continue;
+                }
             }
             if self.faulty && self.rng.chance(self.settings.commit_failures) {
                 if self.rng.chance(self.settings.unknown_outcomes) {

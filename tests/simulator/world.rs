@@ -34,6 +34,8 @@ pub struct Summary {
     pub steps: u64,
     pub checked: u64,
     pub entries: u64,
+    /// Sent by a schedule.
+    pub scheduled: u64,
     pub crashes: u64,
     pub resyncs: u64,
 }
@@ -59,11 +61,13 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
         world.settle();
         world.check_settled();
     }
+    let inner = world.store.lock();
     Summary {
         trace: world.trace.hash(),
         steps: world.trace.steps,
         checked: world.checker.checked,
-        entries: world.store.lock().disk.conversations.values().map(|stored| stored.ledger.len()).sum(),
+        entries: inner.disk.conversations.values().map(|stored| stored.ledger.len()).sum(),
+        scheduled: inner.disk.schedules.sent(),
         crashes: world.crashes,
         resyncs: world.clients.iter().map(|client| client.resyncs).sum(),
     }
@@ -73,8 +77,6 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) rng: Rng,
     pub(crate) now_ms: u64,
-    /// What the server's clock says beyond simulated time; it may be set.
-    pub(crate) clock_ahead_ms: i64,
     events: BTreeMap<(u64, u64), Event>,
     next_event: u64,
     pub(crate) store: SimStore,
@@ -124,7 +126,6 @@ impl World {
             settings,
             rng,
             now_ms: 0,
-            clock_ahead_ms: 0,
             events: BTreeMap::new(),
             next_event: 0,
             checker: Checker::new(store.clone()),
@@ -200,10 +201,11 @@ impl World {
 
     fn turn(&mut self, core: usize) {
         let Some(process) = &mut self.process else { return };
-        let now_ms = 1_700_000_000_000_u64.saturating_add_signed(self.now_ms as i64 + self.clock_ahead_ms);
+        let now_ms = self.store.lock().disk.schedules.clock.read(self.now_ms);
         let mut told: Vec<Told> = Vec::new();
         let idle = process.is_idle(core);
         let result = process.turn(core, now_ms, &self.settings, &mut self.rng, &mut told);
+        let next_ms = process.next_turn_ms(core).map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms).max(1));
         for (connection, frame) in told {
             self.trace.note(self.now_ms, &frame, || format!("core {core} to {connection:?}: {:?}", decode(&frame)));
             let Some(connection) = self.connections.get(&connection) else { continue };
@@ -221,7 +223,7 @@ impl World {
             (true, false) => 2 + self.rng.below(8),
             (true, true) => 1 + self.rng.below(CALM_TICK_MS_MAX),
         };
-        self.after(delay_ms, Event::Turn(core, epoch));
+        self.after(delay_ms.min(next_ms), Event::Turn(core, epoch));
         let connections: Vec<ConnectionId> =
             self.connections.iter().filter(|(_, connection)| connection.core == core).map(|(id, _)| *id).collect();
         connections.into_iter().for_each(|connection| self.write_down(connection));
@@ -408,7 +410,8 @@ impl World {
             if !self.is_at_rest() {
                 rest_ms = self.now_ms + REST_MS;
                 let unfinished = || self.clients.iter().map(Client::describe).collect::<Vec<_>>().join("\n");
-                assert!(self.now_ms < deadline_ms, "it does not settle:\n{}", unfinished());
+                let pending = self.store.lock().disk.pending();
+                assert!(self.now_ms < deadline_ms, "it does not settle, {pending} to be sent:\n{}", unfinished());
             }
             self.step();
         }
@@ -423,7 +426,8 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.process.is_some() && self.clients.iter().all(Client::is_at_rest)
+        let all_sent = || self.store.lock().disk.pending() == 0;
+        self.process.is_some() && self.clients.iter().all(Client::is_at_rest) && all_sent()
     }
 
     /// Every view against the log: what is new in it, or `all` of it.
@@ -442,6 +446,7 @@ impl World {
     /// Everybody holds everything that they may see, and nothing else.
     fn check_settled(&self) {
         let inner = self.store.lock();
+        inner.disk.schedules.check_settled();
         for client in &self.clients {
             let me = client.me.expect("everybody is online");
             for (id, stored) in &inner.disk.conversations {

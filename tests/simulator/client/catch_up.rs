@@ -69,7 +69,9 @@ impl Client {
     }
 
     fn bulk_open(&self) -> usize {
-        let is_bulk = |what: &What| matches!(what, What::History(_) | What::Sync(_) | What::Page(_) | What::List);
+        let is_bulk = |what: &What| {
+            matches!(what, What::History(_) | What::Sync(_) | What::Page(_) | What::List | What::ListScheduled(_))
+        };
         self.asked.values().filter(|asked| is_bulk(&asked.what)).count()
     }
 

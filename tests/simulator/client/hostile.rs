@@ -2,7 +2,8 @@
 
 use super::{Around, Client, Stage, What};
 use crate::{
-    ledger::write_body,
+    clock::START_MS,
+    ledger::{OUT_OF_ORDER, write_body},
     network::{Stream, prefixed},
 };
 use bytes::Bytes;
@@ -50,8 +51,16 @@ impl Client {
                     ..Default::default()
                 };
                 let stream = self.new_bulk();
-                self.ask(now_ms, whatever, stream, Request::History(history));
+                self.ask(now_ms, whatever.clone(), stream, Request::History(history));
                 self.send_blindly(now_ms, conversation, 0);
+                let schedule = v1::ScheduleRequest {
+                    schedule_id: ClientMsgId(self.rng.sixteen_bytes()).to_bytes(),
+                    conversation_id: conversation.to_bytes(),
+                    body: write_body(self.id as u64, OUT_OF_ORDER, 0).into(),
+                    content_type: String::new(),
+                    due_ms: START_MS + now_ms,
+                };
+                self.ask(now_ms, whatever, Stream::Session, Request::Schedule(schedule));
             }
             7 => {
                 let nobody = UserId::new(7).unwrap();

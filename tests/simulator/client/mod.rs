@@ -6,10 +6,12 @@
 mod catch_up;
 mod hostile;
 mod requests;
+mod schedule;
 mod view;
 mod work;
 
 pub use requests::{Asked, What};
+pub use schedule::Wish;
 pub use view::View;
 
 use crate::{
@@ -24,6 +26,7 @@ use godwit_proto::{
     ConversationId, DeviceId, UserId, codec,
     v1::{self, client_frame::Body as Request, server_frame::Body},
 };
+use schedule::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use work::{Chore, Outgoing};
 
@@ -46,6 +49,7 @@ pub struct Client {
     pub views: BTreeMap<ConversationId, View>,
     outgoing: BTreeMap<ConversationId, VecDeque<Outgoing>>,
     chore: Option<Chore>,
+    plans: Vec<Plan>,
     /// What the user has read and the server has not confirmed.
     reading: Option<(ConversationId, u64)>,
     walk: Walk,
@@ -97,6 +101,7 @@ impl Client {
             views: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             chore: None,
+            plans: Vec::new(),
             reading: None,
             walk: Walk::default(),
             resyncs: 0,
@@ -129,6 +134,7 @@ impl Client {
         self.walk = Walk::default();
         self.outgoing.values_mut().flatten().for_each(|message| message.in_flight = false);
         self.chore.iter_mut().for_each(|chore| chore.in_flight = false);
+        self.plans.iter_mut().for_each(|plan| plan.in_flight = false);
         self.views.values_mut().for_each(|view| view.filling = false);
     }
 
@@ -138,6 +144,7 @@ impl Client {
             && self.asked.is_empty()
             && self.outgoing.values().all(VecDeque::is_empty)
             && self.chore.is_none()
+            && self.plans.iter().all(Plan::is_at_rest)
             && self.reading.is_none()
             && self.walk.is_done()
             && !self.views.values().any(View::is_behind)
@@ -148,8 +155,8 @@ impl Client {
         let behind: Vec<_> = self.views.iter().filter(|(_, view)| view.is_behind()).collect();
         let waiting: Vec<_> = self.outgoing.values().flatten().collect();
         format!(
-            "client {} of {:?}: {:?}, asked {:?}, waiting {waiting:?}, chore {:?}, reading {:?}, {:?}, behind {behind:?}",
-            self.id, self.me, self.stage, self.asked, self.chore, self.reading, self.walk
+            "client {} of {:?}: {:?}, asked {:?}, waiting {waiting:?}, chore {:?}, plans {:?}, reading {:?}, {:?}, behind {behind:?}",
+            self.id, self.me, self.stage, self.asked, self.chore, self.plans, self.reading, self.walk
         )
     }
 
@@ -179,8 +186,9 @@ impl Client {
                     view.read = view.read.max(read.read_seq);
                 }
             }
+            (Body::Scheduled(push), Some(me)) => self.on_scheduled(around, me, push),
             // Lanes may outrun the session stream; the walk after the login finds what is passed over here.
-            (Body::Entries(_) | Body::Read(_), None) => {}
+            (Body::Entries(_) | Body::Read(_) | Body::Scheduled(_), None) => {}
             (Body::ResyncRequired(_), _) => {
                 self.resyncs += 1;
                 self.walk.start_over();
@@ -218,6 +226,7 @@ impl Client {
             self.catch_up(around);
             self.send_due(around);
             self.do_chore(around);
+            self.ask_plans(around);
             self.mark_read(around);
         }
     }

@@ -1,6 +1,6 @@
 //! Requests and their answers.
 
-use super::{Around, Client, Stage};
+use super::{Around, Client, Stage, Wish};
 use crate::network::Stream;
 use godwit::account::Token;
 use godwit_proto::{
@@ -22,6 +22,8 @@ pub enum What {
     Authenticate,
     Send(ConversationId, ClientMsgId),
     Chore(ConversationId, ClientMsgId),
+    Schedule(ConversationId, ClientMsgId, Wish),
+    ListScheduled(v1::ListScheduledRequest),
     MarkRead(ConversationId, u64),
     /// The views that were named, with what was held of each.
     Sync(Vec<(ConversationId, u64)>),
@@ -56,6 +58,10 @@ impl Client {
             (What::Authenticate, Body::Error(error)) => self.on_not_authenticated(around, &error),
             (What::Send(conversation, id), body) => self.on_sent(around, conversation, id, body),
             (What::Chore(_, id), body) => self.on_chore_answer(around, id, body),
+            (What::Schedule(_, id, wish), body) => self.on_plan_answer(around, id, &wish, body),
+            (What::ListScheduled(request), Body::ListScheduled(page)) => {
+                self.on_scheduled_page(around, request, &page);
+            }
             (What::MarkRead(conversation, seq), body) => self.on_marked(conversation, seq, body),
             (What::Sync(named), Body::Sync(response)) => self.on_synced(&named, response),
             (What::Sync(_), Body::Error(error)) => {
@@ -71,7 +77,7 @@ impl Client {
                 }
             }
             (What::Logout, Body::Logout(_)) => self.token = None,
-            (What::Page(_) | What::List | What::Logout, Body::Error(error)) => {
+            (What::Page(_) | What::List | What::ListScheduled(_) | What::Logout, Body::Error(error)) => {
                 let gone = error.code() == ErrorCode::NotAMember;
                 assert!(error.retry_after_ms > 0 || gone, "refused without need: {error:?}");
             }

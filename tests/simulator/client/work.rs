@@ -43,7 +43,8 @@ enum ChoreKind {
 impl Client {
     pub(super) fn begin_something(&mut self, around: &Around<'_>) {
         match self.rng.below(100) {
-            0..60 => self.write(around),
+            0..50 => self.write(around),
+            50..60 => self.plan_something(around),
             60..72 if self.chore.is_none() => self.begin_chore(around),
             72..85 if self.reading.is_none() => {
                 let open: Vec<_> = self.views.iter().filter(|(_, view)| !view.left && view.last() > 0).collect();
@@ -57,10 +58,7 @@ impl Client {
     }
 
     fn write(&mut self, around: &Around<'_>) {
-        let me = self.me.unwrap();
-        let mut places: Vec<ConversationId> =
-            self.views.iter().filter(|(_, view)| !view.left).map(|(id, _)| *id).collect();
-        places.extend(around.people.iter().filter_map(|person| Some(ConversationId::direct(me, person.id?))));
+        let places = self.places(around);
         let place = self.rng.pick(&places);
         let number = self.next_message;
         let queue = self.outgoing.entry(place).or_default();
@@ -75,6 +73,15 @@ impl Client {
                 queue.push_back(Outgoing { id, number, body, tried: false, in_flight: false, not_before_ms: 0 });
             }
         }
+    }
+
+    /// Where the client may write, as far as it knows. There is always somewhere: its user may write to themself.
+    pub(super) fn places(&self, around: &Around<'_>) -> Vec<ConversationId> {
+        let me = self.me.unwrap();
+        let mut places: Vec<ConversationId> =
+            self.views.iter().filter(|(_, view)| !view.left).map(|(id, _)| *id).collect();
+        places.extend(around.people.iter().filter_map(|person| Some(ConversationId::direct(me, person.id?))));
+        places
     }
 
     /// In order, each after the one before it that is not acknowledged either.
