@@ -86,7 +86,7 @@ impl Scheduler {
         &mut self,
         message: ScheduledMessage,
         late_ms: u64,
-        sent: Result<bool, StoreError>,
+        sent: &Result<bool, StoreError>,
         effects: &mut Effects,
     ) {
         let key = message.key();

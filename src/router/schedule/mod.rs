@@ -123,7 +123,7 @@ impl Scheduler {
         match completion {
             ScheduleCompletion::Loaded(load, timers) => self.timers.on_loaded(&load, timers),
             ScheduleCompletion::Due(keys, rows) => self.on_due_read(now_ms, keys, rows, effects),
-            ScheduleCompletion::Late(message, late_ms, sent) => self.on_late(*message, late_ms, sent, effects),
+            ScheduleCompletion::Late(message, late_ms, sent) => self.on_late(*message, late_ms, &sent, effects),
             ScheduleCompletion::Requested(work, result) => self.on_requested(&work, result, effects),
             ScheduleCompletion::Settled(message, result) => self.on_settled(&message, &result, effects),
         }
