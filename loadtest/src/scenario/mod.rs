@@ -9,6 +9,7 @@ mod layout;
 mod mixed;
 mod outcome;
 mod samples;
+mod session;
 mod storm;
 
 pub use chat::{ChatLoad, LoadPace, Timing};

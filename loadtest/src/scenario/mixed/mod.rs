@@ -1,13 +1,12 @@
 //! A day of real traffic: people who write much or little, in pairs and groups, by day more than by night, and whose phones
 //! lose the network now and then.
 //!
-//! [`plan`] decides who, when and with whom; a [`person`] does it on a [`session`] and keeps a [`log`] of each conversation,
+//! [`plan`] decides who, when and with whom; a [`person`] does it on a session and keeps a [`log`] of each conversation,
 //! which is complete at the end whatever happened: what was said to somebody who was away is read back.
 
 mod log;
 mod person;
 mod plan;
-mod session;
 
 pub use plan::Habits;
 

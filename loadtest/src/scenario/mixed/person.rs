@@ -3,11 +3,13 @@
 use super::{
     log::Log,
     plan::{Plan, Rhythm, exponential},
-    session::Session,
 };
 use crate::{
     peer::{Progress, Tally, record_ns},
-    scenario::crew::{ns, random_id},
+    scenario::{
+        crew::{ns, random_id},
+        session::Session,
+    },
     wire::{Dialect, Dialer, Link, Stamp, godwit},
     worker::{Entry, enter},
 };
