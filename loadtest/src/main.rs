@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use link::namespace;
 use options::{
     CapacityOptions, FiguresOptions, GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, MixedOptions, Order,
-    PairsOptions, StormOptions, UnderLossOptions,
+    PairsOptions, ScheduleOptions, StormOptions, UnderLossOptions,
 };
 use report::RunReport;
 use std::{process::ExitCode, time::SystemTime};
@@ -65,6 +65,9 @@ enum Command {
     History(Box<HistoryOptions>),
     /// A day of real traffic: people who write much or little, in pairs and groups, and lose the network now and then
     Mixed(Box<MixedOptions>),
+    /// A million scheduled messages, some of which fall due while people chat and, with --kill, the server is killed: every
+    /// one must be sent once, and none early
+    Schedule(Box<ScheduleOptions>),
     /// Groups on a network that loses packets, `loss=2%,delay=30ms` if --link names no other: Godwit, the bare relay, and
     /// a bare relay over TLS and TCP
     UnderLoss(Box<UnderLossOptions>),
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Storm(options) => load(options.order()),
         Command::History(options) => load(options.order()),
         Command::Mixed(options) => options.order().and_then(load),
+        Command::Schedule(options) => options.order().and_then(load),
         Command::UnderLoss(options) => under_loss(&options),
         Command::Capacity(options) => capacity(&options),
         Command::Figures(options) => figures(&options),

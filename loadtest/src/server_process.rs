@@ -8,8 +8,9 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -159,6 +160,11 @@ impl ServerProcess {
         })
     }
 
+    /// What its data takes on the disk.
+    pub fn data_bytes(&self) -> anyhow::Result<u64> {
+        disk_bytes(&self.directory.path().join("data")).context("measuring the server's data")
+    }
+
     /// Fails if the process ended by itself.
     pub fn check_alive(&mut self) -> anyhow::Result<()> {
         if let Some(child) = &mut self.child
@@ -274,6 +280,21 @@ pub fn process_figures(pid: u32) -> anyhow::Result<Figures> {
     })
 }
 
+/// What everything in a directory takes on the disk. What vanishes meanwhile counts nothing.
+fn disk_bytes(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        bytes += match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => disk_bytes(&path)?,
+            Ok(metadata) => metadata.blocks() * BLOCK_BYTES,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(bytes)
+}
+
 /// From `/proc/<pid>/stat`; see proc_pid_stat(5).
 fn cpu_seconds(stat: &str) -> anyhow::Result<f64> {
     // The second field is the program's name in parentheses and may hold anything, also spaces and parentheses.
@@ -336,6 +357,8 @@ const LAST_WORDS_LINES: usize = 20;
 /// Linux hands out ports from 32768 on.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const PORT_ATTEMPTS: usize = 100;
+/// In which file systems say how long files are; see stat(2).
+const BLOCK_BYTES: u64 = 512;
 
 #[cfg(test)]
 mod tests {
@@ -356,6 +379,16 @@ mod tests {
         assert_eq!((memory(status, "VmHWM:").unwrap(), memory(status, "VmRSS:").unwrap()), (2048 * 1024, 10 * 1024));
         assert!(memory("Name:\tx\n", "VmHWM:").is_err());
         assert_eq!(written_bytes("wchar: 9\nwrite_bytes: 4096\n").unwrap(), 4096);
+    }
+
+    #[test]
+    fn a_directory_takes_what_its_files_take() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("inner")).unwrap();
+        let empty = disk_bytes(directory.path()).unwrap();
+        fs::write(directory.path().join("inner/file"), vec![7; 100_000]).unwrap();
+        let grown = disk_bytes(directory.path()).unwrap() - empty;
+        assert!((100_000..200_000).contains(&grown), "{grown}");
     }
 
     #[test]

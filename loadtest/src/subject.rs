@@ -178,6 +178,16 @@ impl Subject {
         self.target.restart().await
     }
 
+    /// Kills it as a power failure would, and starts it again on the same directory.
+    pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.target.kill_and_restart().await
+    }
+
+    /// What it has on the disk; zero where that is not known.
+    pub fn data_bytes(&self) -> anyhow::Result<u64> {
+        self.target.data_bytes()
+    }
+
     /// Waits until it has written and sorted what it has, and does nothing any more: until it used almost no CPU time for
     /// a second.
     pub async fn idle(&mut self) -> anyhow::Result<()> {

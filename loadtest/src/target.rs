@@ -62,6 +62,14 @@ impl Target {
         }
     }
 
+    /// What it has on the disk; zero where that is not known.
+    pub fn data_bytes(&self) -> anyhow::Result<u64> {
+        match self {
+            Self::Own(server) => server.data_bytes(),
+            Self::Other { .. } => Ok(0),
+        }
+    }
+
     /// Fails if it is our own and ended by itself.
     pub fn check_alive(&mut self) -> anyhow::Result<()> {
         match self {

@@ -92,3 +92,36 @@ fn under_loss_says_what_to_do_where_it_cannot_have_a_network_of_its_own() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("install util-linux"), "{said}");
 }
+
+/// Two hundred of two thousand scheduled messages fall due, with these options on top. What came of it.
+fn schedule(options: &[&str]) -> (ExitStatus, Value) {
+    let load = ["schedule", "--pending", "2000", "--due", "200", "--due-rate", "100", "--people", "20", "--rate", "50"];
+    let Ran { status, said, report } = run(&[&load, &["--no-pin"], options].concat());
+    (status, report.unwrap_or_else(|| panic!("no result; it said:\n{said}")))
+}
+
+fn fired_once_each(status: ExitStatus, report: &Value) {
+    assert!(status.success(), "{report:#}");
+    let of = |count: &str| report[count].as_u64().unwrap();
+    assert_eq!(["pending", "due", "fired"].map(of), [2000, 200, 200], "{report:#}");
+    assert_eq!(["lost", "duplicated", "early", "unsettled"].map(of), [0; 4], "{report:#}");
+    let lag = ["lag_p50_ms", "lag_p99_ms", "lag_max_ms"].map(|lag| report[lag].as_f64().unwrap());
+    assert!(lag.is_sorted() && lag[2] < 60_000.0, "{lag:?}");
+    assert!(report["bytes_per_pending"].is_f64(), "{report:#}");
+    let totals = &report["runs"][0]["totals"];
+    assert!(totals["acked"].as_u64().unwrap() > 100 && totals["acked"] == totals["delivered"], "{totals:#}");
+}
+
+#[test]
+fn scheduled_messages_fire_once_each_while_people_chat() {
+    let (status, report) = schedule(&[]);
+    fired_once_each(status, &report);
+    assert!(report["heard_p50_ms"].as_f64().unwrap() > 0.0, "{report:#}");
+}
+
+#[test]
+fn scheduled_messages_fire_once_each_though_the_server_is_killed_meanwhile() {
+    let (status, report) = schedule(&["--kill", "1"]);
+    fired_once_each(status, &report);
+    assert_eq!(report["kills"], 1);
+}

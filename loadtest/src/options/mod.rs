@@ -6,6 +6,7 @@ mod figures;
 mod machine;
 mod mixed;
 mod others;
+mod schedule;
 mod under_loss;
 
 pub use capacity::CapacityOptions;
@@ -14,6 +15,7 @@ pub use figures::FiguresOptions;
 pub use machine::{ClientOptions, ServerOptions};
 pub use mixed::MixedOptions;
 pub use others::{HistoryOptions, IdleOptions, StormOptions};
+pub use schedule::ScheduleOptions;
 pub use under_loss::UnderLossOptions;
 
 use crate::{

@@ -58,6 +58,7 @@ pub fn run(server: Kind, delivered_per_s: f64, p50_ms: f64) -> Outcome {
         client_cpu_s: 9.0,
         client_cpus: 1,
         figures: Vec::new(),
+        firings: None,
         server_rss_bytes: 120 << 20,
         server_rss_peak_bytes: 130 << 20,
         written_bytes_per_acked: 400.0,

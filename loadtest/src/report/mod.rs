@@ -21,7 +21,7 @@ pub use terminal::table as terminal_table;
 
 use crate::{
     rig::{LINK_LATE_MAX_US, LINK_OVERRUN},
-    scenario::Outcome,
+    scenario::{Firings, Outcome},
     subject::Kind,
 };
 use anyhow::Context;
@@ -40,6 +40,9 @@ pub struct RunReport {
     pub scenario: String,
     /// In the order in which they ran.
     pub runs: Vec<Outcome>,
+    /// Of the first run in which messages were scheduled, once more for who looks for these figures only.
+    #[serde(flatten)]
+    pub firings: Option<Firings>,
     /// Godwit ÷ the bare relay; `None` unless both ran.
     pub ratios: Option<Ratios>,
     /// Godwit ÷ the relay over TCP; `None` unless both ran.
@@ -67,6 +70,7 @@ impl RunReport {
             machine: Machine::this(&std::env::temp_dir()),
             started: format::utc(started),
             scenario: scenario.to_owned(),
+            firings: runs.iter().find_map(|run| run.firings.clone()),
             runs,
             ratios: None,
             tcp_ratios: None,
@@ -202,6 +206,7 @@ fn faults(run: &Outcome) -> Option<String> {
     if run.is_clean() {
         return None;
     }
+    let of = |count: fn(&Firings) -> u64| run.firings.as_ref().map_or(0, count);
     let counts = [
         (run.verdict.lost, "lost"),
         (run.verdict.duplicated, "duplicated"),
@@ -210,6 +215,10 @@ fn faults(run: &Outcome) -> Option<String> {
         (run.verdict.unanswered, "unanswered"),
         (run.resyncs, "resyncs"),
         (run.lost_connections, "connections lost"),
+        (of(|firings| firings.lost), "scheduled messages lost"),
+        (of(|firings| firings.duplicated), "scheduled messages duplicated"),
+        (of(|firings| firings.early), "scheduled messages early"),
+        (of(|firings| firings.unsettled), "scheduled messages sent and still listed"),
     ];
     let present = counts.into_iter().filter(|(count, _)| *count > 0);
     let words: Vec<String> = present.map(|(count, what)| format!("{} {what}", format::count(count))).collect();
@@ -261,6 +270,26 @@ mod tests {
         assert_eq!(report.verdict(), "NOT CLEAN: Godwit, run 2: 1,234 lost, 1 resyncs; baseline, run 2: 7 refused");
         let nothing = made_up::report(Vec::new());
         assert!(!nothing.is_clean() && nothing.verdict().starts_with("NOTHING"));
+    }
+
+    #[test]
+    fn a_scheduled_message_that_is_lost_doubled_or_early_fails_a_run() {
+        let fired = Firings { pending: 100, due: 20, fired: 20, lag_p99_ms: 4.0, ..Firings::default() };
+        let report = |firings: Firings| {
+            let run = made_up::run(Kind::Godwit, 30_000.0, 2.0);
+            made_up::report(vec![Outcome { firings: Some(firings), ..run }])
+        };
+        assert!(report(fired.clone()).is_clean());
+        let json = serde_json::to_value(report(fired.clone())).unwrap();
+        assert_eq!((&json["fired"], &json["lag_p99_ms"]), (&20.into(), &4.0.into()), "where programs look for it");
+        for (firings, said) in [
+            (Firings { lost: 1, fired: 19, ..fired.clone() }, "1 scheduled messages lost"),
+            (Firings { duplicated: 1, ..fired.clone() }, "1 scheduled messages duplicated"),
+            (Firings { early: 1, ..fired }, "1 scheduled messages early"),
+        ] {
+            let report = report(firings);
+            assert!(!report.is_clean() && report.verdict().ends_with(said), "{}", report.verdict());
+        }
     }
 
     #[test]

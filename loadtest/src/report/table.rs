@@ -5,7 +5,7 @@ use super::{
     sides::{self, Side, quotient},
     terminal,
 };
-use crate::scenario::{Outcome, Quantiles};
+use crate::scenario::{Firings, Outcome, Quantiles};
 use comfy_table::{Attribute, Cell};
 
 /// Its text.
@@ -82,7 +82,7 @@ impl Columns<'_> {
     }
 
     fn faults(&self) -> Vec<Row> {
-        vec![
+        let mut rows = vec![
             self.sum("lost", |run| run.verdict.lost),
             self.sum("duplicated", |run| run.verdict.duplicated),
             self.sum("out of order", |run| run.verdict.disordered),
@@ -90,7 +90,16 @@ impl Columns<'_> {
             self.sum("unanswered", |run| run.verdict.unanswered),
             self.sum("resyncs", |run| run.resyncs),
             self.sum("connections lost", |run| run.lost_connections),
-        ]
+        ];
+        if self.sides.iter().any(|side| side.runs.iter().any(|run| run.firings.is_some())) {
+            rows.extend([
+                self.firings("scheduled and lost", |firings| firings.lost),
+                self.firings("scheduled and duplicated", |firings| firings.duplicated),
+                self.firings("scheduled and early", |firings| firings.early),
+                self.firings("sent and still listed", |firings| firings.unsettled),
+            ]);
+        }
+        rows
     }
 
     fn rates(&self) -> Vec<Row> {
@@ -149,6 +158,12 @@ impl Columns<'_> {
     /// A count of which a median would hide something.
     fn sum(&self, name: &'static str, of: fn(&Outcome) -> u64) -> Row {
         self.row(name, |side| format::count(side.sum(of)), |_| None)
+    }
+
+    /// The same of what was scheduled.
+    fn firings(&self, name: &'static str, of: fn(&Firings) -> u64) -> Row {
+        let of_run = |run: &Outcome| run.firings.as_ref().map_or(0, of);
+        self.row(name, |side| format::count(side.sum(of_run)), |_| None)
     }
 
     /// `None` where no run has it: an idle connection has no latency.

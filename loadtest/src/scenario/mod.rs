@@ -9,6 +9,7 @@ mod layout;
 mod mixed;
 mod outcome;
 mod samples;
+mod schedule;
 mod session;
 mod storm;
 
@@ -20,6 +21,7 @@ pub use idle::{IdleLoad, RSS_PER_CONNECTION};
 pub use layout::{Circle, Layout};
 pub use mixed::{Habits, MixedLoad, SOAK_GROWTH};
 pub use outcome::{CurvePoint, Figure, Outcome, Quantiles, SecondFigures, Totals, ratio};
+pub use schedule::{Firings, ScheduleLoad};
 pub use storm::{By, PER_CPU_S, SYNCED_P50_MS, SYNCED_P99_MS, StormLoad};
 
 use crate::{subject::Subject, wire::STAMP_BYTES};
@@ -32,6 +34,7 @@ pub enum Scenario {
     Storm(StormLoad),
     History(HistoryLoad),
     Mixed(MixedLoad),
+    Schedule(ScheduleLoad),
 }
 
 impl Scenario {
@@ -43,6 +46,7 @@ impl Scenario {
             Self::Storm(load) => load.name(),
             Self::History(_) => "history",
             Self::Mixed(_) => "mixed",
+            Self::Schedule(_) => "schedule",
         }
     }
 
@@ -51,6 +55,7 @@ impl Scenario {
         match self {
             Self::Chat(load) => load.body_bytes,
             Self::History(load) => load.body_bytes,
+            Self::Schedule(load) => load.body_bytes,
             Self::Idle(_) | Self::Storm(_) | Self::Mixed(_) => STAMP_BYTES,
         }
     }
@@ -63,13 +68,16 @@ impl Scenario {
             Self::Storm(load) => (load.sessions, 0),
             Self::History(_) => (0, 0),
             Self::Mixed(load) => (load.people, 0),
+            Self::Schedule(load) => (load.people, 0),
         };
+        let scheduled = if let Self::Schedule(load) = self { load.per_person_max() as usize } else { 0 };
         let allow =
             |key: &str, limit: usize, wanted: usize| (wanted > limit).then(|| (key.to_owned(), wanted.to_string()));
         let group = allow("GODWIT_LIMITS__GROUP_MEMBERS_MAX", GROUP_MEMBERS_BY_DEFAULT, members);
         // Some that are on their way out count, too.
         let sessions = allow("GODWIT_LIMITS__SESSIONS_MAX", SESSIONS_BY_DEFAULT, connections as usize * 2);
-        group.into_iter().chain(sessions).collect()
+        let scheduled = allow("GODWIT_SCHEDULE__PER_USER_MAX", SCHEDULED_PER_USER_BY_DEFAULT, scheduled);
+        group.into_iter().chain(sessions).chain(scheduled).collect()
     }
 
     /// Runs it.
@@ -80,6 +88,7 @@ impl Scenario {
             Self::Storm(load) => storm::run(subject, crew, load).await,
             Self::History(load) => history::run(subject, crew, load).await,
             Self::Mixed(load) => mixed::run(subject, crew, load).await,
+            Self::Schedule(load) => schedule::run(subject, crew, load).await,
         }
     }
 }
@@ -87,3 +96,4 @@ impl Scenario {
 /// The server's own limits.
 const GROUP_MEMBERS_BY_DEFAULT: usize = 5000;
 const SESSIONS_BY_DEFAULT: usize = 100_000;
+const SCHEDULED_PER_USER_BY_DEFAULT: usize = 1000;

@@ -1,5 +1,6 @@
 //! What a run measured.
 
+use super::Firings;
 use crate::{
     peer::{Second, Verdict},
     server_process::Figures,
@@ -46,6 +47,9 @@ pub struct Outcome {
     pub written_bytes_per_acked: f64,
     /// What this scenario measures beyond that.
     pub figures: Vec<Figure>,
+    /// What became of messages that were scheduled; `None` where none were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firings: Option<Firings>,
     /// From the beginning on.
     pub seconds: Vec<SecondFigures>,
     /// The seconds that are measured: the first, and how many.
@@ -110,9 +114,10 @@ impl Outcome {
         Self { scenario: scenario.to_owned(), server, connections, ..Self::default() }
     }
 
-    /// Nothing lost, doubled, out of order or refused.
+    /// Nothing lost, doubled, out of order, refused or early.
     pub fn is_clean(&self) -> bool {
-        self.verdict.is_clean() && self.resyncs == 0 && self.lost_connections == 0 && self.totals.refused == 0
+        let is_clean = self.verdict.is_clean() && self.resyncs == 0 && self.lost_connections == 0;
+        is_clean && self.totals.refused == 0 && self.firings.as_ref().is_none_or(Firings::is_clean)
     }
 
     /// As much as must hold under any load: a server may refuse, and tell slow clients to sync again, and nothing else.

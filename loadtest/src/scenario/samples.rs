@@ -22,16 +22,28 @@ impl Samples {
         seconds: usize,
         mut taken: impl AsyncFnMut(usize, &Self),
     ) -> anyhow::Result<Self> {
-        let own = || process_figures(std::process::id());
-        let mut samples = Self { server: vec![subject.figures()?], clients: vec![own()?] };
+        let mut samples = Self::begin(subject)?;
         for second in 1..=seconds {
             tokio::time::sleep_until((origin + Duration::from_secs(second as u64)).into()).await;
-            subject.check_alive()?;
-            samples.server.push(subject.figures()?);
-            samples.clients.push(own()?);
+            samples.add(subject)?;
             taken(second, &samples).await;
         }
         Ok(samples)
+    }
+
+    /// The first ones, for who takes the others by hand.
+    pub fn begin(subject: &mut Subject) -> anyhow::Result<Self> {
+        let mut samples = Self { server: Vec::new(), clients: Vec::new() };
+        samples.add(subject)?;
+        Ok(samples)
+    }
+
+    /// Those of the second that has just ended.
+    pub fn add(&mut self, subject: &mut Subject) -> anyhow::Result<()> {
+        subject.check_alive()?;
+        self.server.push(subject.figures()?);
+        self.clients.push(process_figures(std::process::id())?);
+        Ok(())
     }
 
     /// CPU time of this process in `seconds` seconds from `from` on.
