@@ -96,7 +96,7 @@ fn under_loss_says_what_to_do_where_it_cannot_have_a_network_of_its_own() {
 /// Two hundred of two thousand scheduled messages fall due, with these options on top. What came of it.
 fn schedule(options: &[&str]) -> (ExitStatus, Value) {
     let load = ["schedule", "--pending", "2000", "--due", "200", "--due-rate", "100", "--people", "20", "--rate", "50"];
-    let Ran { status, said, report } = run(&[&load, &["--no-pin"], options].concat());
+    let Ran { status, said, report } = run(&[&load[..], &["--no-pin"], options].concat());
     (status, report.unwrap_or_else(|| panic!("no result; it said:\n{said}")))
 }
 
