@@ -338,6 +338,18 @@ fn what_is_due_all_at_once_is_sent_a_few_at_a_time() {
 }
 
 #[test]
+fn a_core_that_works_on_as_many_as_it_may_takes_no_more_and_does_not_spin() {
+    let mut pair = Pair::new();
+    pair.schedule(NOON_MS, 1, NOON_MS + 10);
+    let none = Limits { schedule: ScheduleLimits { busy_max: 0, ..ScheduleLimits::default() }, ..Limits::default() };
+    pair.server.restart_with(none);
+    pair.server.settle(NOON_MS + 20);
+    assert_eq!(pair.server.next_turn_ms(), None);
+    pair.come_back(NOON_MS + 20);
+    assert_eq!(pair.log(NOON_MS + 20).len(), 0);
+}
+
+#[test]
 fn a_list_is_paged_in_the_order_of_time() {
     let mut pair = Pair::new();
     for number in (1..=7).rev() {

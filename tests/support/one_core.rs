@@ -71,6 +71,12 @@ impl OneCore {
 
     /// The process dies, with all that it waits for, and starts again: only the store is left, and all sessions are gone.
     pub fn restart(&mut self) {
+        self.restart_with(self.limits);
+    }
+
+    /// The same with another configuration.
+    pub fn restart_with(&mut self, limits: Limits) {
+        self.limits = limits;
         self.tasks.clear();
         self.effects = Effects::default();
         self.sent.clear();

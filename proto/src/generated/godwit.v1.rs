@@ -837,7 +837,7 @@ pub struct ScheduledMessage {
     #[prost(message, optional, tag = "8")]
     pub failure: ::core::option::Option<Error>,
 }
-/// Schedules a message. Repeating it gives the same answer, whatever is in it.
+/// Schedules a message. While it waits, repeating it gives the same answer, whatever is in it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScheduleRequest {
     /// 16 random bytes. Once it is sent, this is the client_msg_id of the entry.
