@@ -329,7 +329,7 @@ fn limits_are_kept_and_say_what_to_do() {
 
 #[test]
 fn what_is_due_all_at_once_is_sent_a_few_at_a_time() {
-    let limits = Limits { schedule: ScheduleLimits { busy_max: 2, ..ScheduleLimits::default() }, ..Limits::default() };
+    let limits = Limits { timers_busy_max: 2, ..Limits::default() };
     let mut pair = Pair::with(limits);
     (1..=9).for_each(|number| drop(pair.schedule(NOON_MS, number, NOON_MS + 10)));
     pair.server.settle(NOON_MS + 10);
@@ -341,7 +341,7 @@ fn what_is_due_all_at_once_is_sent_a_few_at_a_time() {
 fn a_core_that_works_on_as_many_as_it_may_takes_no_more_and_does_not_spin() {
     let mut pair = Pair::new();
     pair.schedule(NOON_MS, 1, NOON_MS + 10);
-    let none = Limits { schedule: ScheduleLimits { busy_max: 0, ..ScheduleLimits::default() }, ..Limits::default() };
+    let none = Limits { timers_busy_max: 0, ..Limits::default() };
     pair.server.restart_with(none);
     pair.server.settle(NOON_MS + 20);
     assert_eq!(pair.server.next_turn_ms(), None);

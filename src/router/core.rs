@@ -9,10 +9,11 @@ use super::{
     schedule::Scheduler,
     services::{Services, refusal},
     session::{Online, Session, Stage},
+    timers::{Timers, TimersCompletion},
 };
 use crate::{
     chat::{Input, Refusal},
-    store::AckedPosition,
+    store::{AckedPosition, TimerKind},
 };
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
@@ -37,6 +38,7 @@ pub struct Core {
     pub(super) sessions: HashMap<SessionId, Session>,
     presence: Presence,
     pub(super) owner: Owner,
+    timers: Timers,
     scheduler: Scheduler,
     /// Mail to oneself, handled before the input is done with.
     local: VecDeque<Mail>,
@@ -59,6 +61,7 @@ impl Core {
             limits,
             presence: Presence::new(id, &limits, placement.cores()),
             owner: Owner::new(placement, limits, services.clone()),
+            timers: Timers::new(id, placement, &limits, services.clone()),
             scheduler: Scheduler::new(id, placement, limits, services.clone()),
             services,
             sessions: HashMap::new(),
@@ -142,7 +145,7 @@ impl Core {
     /// The turn is over: what it changed goes to the store at once. Call it even if nothing happened, at least once a second.
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
         let sent_before = effects.mail.len();
-        self.scheduler.on_time(now_ms, effects);
+        self.timers.on_time(now_ms, effects);
         self.deliver_local(now_ms, sent_before, effects);
         self.owner.end_turn(now_ms, effects);
         // By the distance, so that a clock that was set back does not hold them up.
@@ -162,7 +165,7 @@ impl Core {
 
     /// When the next turn is to begin at the latest, in milliseconds since the epoch: a timer is due then.
     pub fn next_turn_ms(&self) -> Option<u64> {
-        self.scheduler.next_at_ms()
+        self.timers.next_at_ms()
     }
 
     /// Says whether some mailbox is filling up; new work is refused while it is.
@@ -252,9 +255,11 @@ impl Core {
                 effects.output.push((session, Output::Reply(channel, frame)));
             }
             Mail::Schedule(user, reply_to, request) => {
-                self.scheduler.on_request(now_ms, user, reply_to, request, effects);
+                self.scheduler.on_request(now_ms, user, reply_to, request, &mut self.timers, effects);
             }
-            Mail::Fired(number, reply) => self.scheduler.on_fired(now_ms, number, reply, effects),
+            Mail::Fired(number, reply) => {
+                self.scheduler.on_fired(now_ms, number, reply, &mut self.timers, effects);
+            }
             Mail::FanOut(push, users, except) => {
                 let mut here = std::mem::take(&mut self.pushed_to);
                 self.presence.on_fan_out(&push, &users, except, &mut here, effects);
@@ -315,8 +320,24 @@ impl Core {
                 self.owner.on_ordinal(now_ms, conversation, question, result, effects);
             }
             Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
-            Completion::Schedule(done) => self.scheduler.on_completion(now_ms, *done, effects),
+            Completion::Timers(done) => self.on_timers(now_ms, done, effects),
+            Completion::Schedule(done) => self.scheduler.on_completion(*done, &mut self.timers, effects),
             Completion::Noted => {}
+        }
+    }
+
+    /// What is due goes to whoever handles its kind.
+    fn on_timers(&mut self, now_ms: u64, completion: TimersCompletion, effects: &mut Effects) {
+        for row in self.timers.on_completion(now_ms, completion) {
+            match row.key.kind {
+                TimerKind::SCHEDULED_SEND | TimerKind::SCHEDULE_FAILED => {
+                    self.scheduler.on_due(now_ms, &row, &mut self.timers, effects);
+                }
+                kind => {
+                    tracing::error!(key = ?row.key, ?kind, "a timer of an unknown kind; it is left in the store");
+                    self.timers.done(&row.key);
+                }
+            }
         }
     }
 

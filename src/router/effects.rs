@@ -1,6 +1,6 @@
 //! What a core wants done after it handled an input.
 
-use super::{Channel, CoreId, Mail, ReplyTo, SessionId, schedule::ScheduleCompletion};
+use super::{Channel, CoreId, Mail, ReplyTo, SessionId, TimersCompletion, schedule::ScheduleCompletion};
 use crate::{
     chat::{Action, LogEntry, Position, Refusal},
     store::{CommitOutcome, LoadedConversation, StoreError, TokenHash},
@@ -68,6 +68,8 @@ pub enum Completion {
     Ordinal(ConversationId, u64, Result<Position, StoreError>),
     /// The changes of a batch are durable, or not, in the order in which they were made. Batches count from 0.
     Committed(u64, Vec<(ConversationId, CommitOutcome)>),
+    /// The store said something about durable timers.
+    Timers(TimersCompletion),
     /// The store did something about scheduled messages.
     Schedule(Box<ScheduleCompletion>),
     /// Something was noted that costs no more than being done again. Losing acknowledged positions them costs a second delivery, no more.

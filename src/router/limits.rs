@@ -46,6 +46,9 @@ pub struct Limits {
     pub lanes_max: u32,
     /// How long a token lives after it was last used.
     pub token_lifetime_ms: u64,
+    /// Durable timers that one core does something about at a time. What else is due waits in the wheel, and requests are
+    /// refused.
+    pub timers_busy_max: usize,
     /// Of scheduled messages.
     pub schedule: ScheduleLimits,
 }
@@ -61,8 +64,6 @@ pub struct ScheduleLimits {
     pub late_ms_max: u64,
     /// On one page of a list.
     pub per_page_max: usize,
-    /// That one core does something about at a time. What else is due waits in the wheel, and requests are refused.
-    pub busy_max: usize,
 }
 
 impl Limits {
@@ -110,6 +111,7 @@ impl Default for Limits {
             bulk_streams_max: 4,
             lanes_max: godwit_proto::LANES,
             token_lifetime_ms: 90 * DAY_MS,
+            timers_busy_max: 16_384,
             schedule: ScheduleLimits::default(),
         }
     }
@@ -117,12 +119,6 @@ impl Default for Limits {
 
 impl Default for ScheduleLimits {
     fn default() -> Self {
-        Self {
-            per_user_max: 1_000,
-            ahead_ms_max: 366 * DAY_MS,
-            late_ms_max: DAY_MS,
-            per_page_max: 50,
-            busy_max: 16_384,
-        }
+        Self { per_user_max: 1_000, ahead_ms_max: 366 * DAY_MS, late_ms_max: DAY_MS, per_page_max: 50 }
     }
 }

@@ -33,17 +33,26 @@ pub struct ScheduleMeters {
     pub fired: Counter,
     pub failed: Counter,
     pub lag_seconds: Histogram,
-    pub armed: Gauge,
 }
 
 impl ScheduleMeters {
-    pub fn new(core: u16) -> Self {
+    pub fn new() -> Self {
         Self {
             fired: counter!(metric::SCHEDULED_SENT),
             failed: counter!(metric::SCHEDULED_FAILED),
             lag_seconds: histogram!(metric::SCHEDULED_LAG_SECONDS),
-            armed: gauge!(metric::TIMERS_ARMED, metric::CORE => core.to_string()),
         }
+    }
+}
+
+/// Of durable timers.
+pub struct TimerMeters {
+    pub armed: Gauge,
+}
+
+impl TimerMeters {
+    pub fn new(core: u16) -> Self {
+        Self { armed: gauge!(metric::TIMERS_ARMED, metric::CORE => core.to_string()) }
     }
 }
 

@@ -25,6 +25,7 @@ mod schedule;
 mod services;
 mod session;
 mod slot;
+mod timers;
 
 pub use self::core::Core;
 pub use driver::Driver;
@@ -36,3 +37,5 @@ pub use placement::Placement;
 pub use port::{Channel, CoreId, CorePort, Event, Outbound, Outbox, SessionId};
 pub use schedule::{ScheduleCompletion, ScheduleRequest};
 pub use services::{CheckInvitation, Passwords, Random, Registration, Services};
+use timers::Timers;
+pub use timers::TimersCompletion;

@@ -62,6 +62,18 @@ pub struct TimerKind(pub u8);
 impl TimerKind {
     /// Sends a message later, for its author.
     pub const SCHEDULED_SEND: Self = Self(1);
+    /// A report of a scheduled message that could not be sent. It is due when it is dropped.
+    pub const SCHEDULE_FAILED: Self = Self(2);
+    /// Takes a message of a conversation out of it.
+    pub const MESSAGE_EXPIRY: Self = Self(3);
+    /// Somebody has read messages that expire some time after that: their own timers are to be made.
+    pub const EXPIRY_START: Self = Self(4);
+    /// Ends the delivery of a message of a conversation.
+    pub const DELIVERY_END: Self = Self(5);
+    /// A recipient has a message whose delivery ends. It is due some time after that, and dropped then.
+    pub const DELIVERED: Self = Self(6);
+    /// Reminds a user of a message.
+    pub const REMINDER: Self = Self(7);
 }
 
 /// Whose timer it is, and so in which vshard it lies.

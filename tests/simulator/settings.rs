@@ -88,9 +88,9 @@ impl Settings {
                 per_user_max: rng.pick(&[2, 1000]),
                 late_ms_max: rng.pick(&[500, 20_000, ScheduleLimits::default().late_ms_max]),
                 per_page_max: rng.pick(&[1, 2, 50]),
-                busy_max: rng.pick(&[1, 3, 1000]),
                 ..ScheduleLimits::default()
             },
+            timers_busy_max: rng.pick(&[1, 3, 1000]),
             ..Limits::default()
         };
         let faulty_store = rng.chance(600);

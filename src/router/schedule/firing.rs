@@ -1,14 +1,13 @@
 //! What happens when a scheduled message is due.
 
 use super::{
-    DueTimer, Effects, LOOK_AGAIN_MS, ScheduleCompletion, ScheduledMessage, Scheduler, completion,
-    message::{REPORT_KEPT_MS, SCHEDULE_FAILED},
-    reply, work,
+    DueTimer, Effects, LOOK_AGAIN_MS, ScheduleCompletion, ScheduledMessage, Scheduler, Timers, completion,
+    message::REPORT_KEPT_MS, reply, work,
 };
 use crate::{
     chat::{Action, Input, NewMessage, Refusal, Reply, SentBy},
     router::{Channel, Completion, Mail, ReplyKind, ReplyTo, SessionRef, frames},
-    store::{StoreError, TimerChange, TimerKey, TimerKind, TimerRow},
+    store::{StoreError, TimerChange, TimerKind, TimerRow},
 };
 use futures_util::FutureExt;
 use godwit_proto::v1::{self, ErrorCode, server_frame::Body};
@@ -21,50 +20,20 @@ pub struct Firing {
 }
 
 impl Scheduler {
-    /// The rows of what is due are here: they say whether it still is.
-    pub(super) fn on_due_read(
-        &mut self,
-        now_ms: u64,
-        keys: Vec<TimerKey>,
-        rows: Result<Vec<Option<TimerRow>>, StoreError>,
-        effects: &mut Effects,
-    ) {
-        let Ok(rows) = rows else {
-            for key in keys {
-                self.busy.remove(&key);
-                self.timers.arm_again(key, LOOK_AGAIN_MS);
-            }
-            return;
-        };
-        for (key, row) in keys.into_iter().zip(rows) {
-            match row {
-                // It was cancelled, or sent before.
-                None => {
-                    self.busy.remove(&key);
-                }
-                // It was put off, or the clock was set back.
-                Some(row) if row.due_ms > now_ms => {
-                    self.busy.remove(&key);
-                    self.timers.arm(row.due());
-                }
-                Some(row) => self.on_due(now_ms, &row, effects),
-            }
-        }
-    }
-
-    fn on_due(&mut self, now_ms: u64, row: &TimerRow, effects: &mut Effects) {
+    /// It is due, and its row says so.
+    pub fn on_due(&mut self, now_ms: u64, row: &TimerRow, timers: &mut Timers, effects: &mut Effects) {
         let message = match ScheduledMessage::from_row(row) {
             Ok(message) if row.key.kind == TimerKind::SCHEDULED_SEND => message,
             // A report that is old enough.
             Ok(_) => {
-                self.busy.remove(&row.key);
+                timers.done(&row.key);
                 let removed = self.services.store.put_timers(vec![TimerChange::Remove(row.key)]);
                 effects.tasks.push(removed.map(|_| Completion::Noted).boxed());
                 return;
             }
             Err(error) => {
                 tracing::error!(key = ?row.key, %error, "a scheduled message cannot be read; it is left in the store");
-                self.busy.remove(&row.key);
+                timers.done(&row.key);
                 return;
             }
         };
@@ -87,19 +56,16 @@ impl Scheduler {
         message: ScheduledMessage,
         late_ms: u64,
         sent: &Result<bool, StoreError>,
+        timers: &mut Timers,
         effects: &mut Effects,
     ) {
-        let key = message.key();
         match sent {
             Ok(true) => self.settle_sent(message, effects),
             Ok(false) => {
                 let why = format!("it was due {} s before the server could send it", late_ms / 1_000);
                 self.fail(message, &Refusal::new(ErrorCode::ScheduleMissed, why), effects);
             }
-            Err(_) => {
-                self.busy.remove(&key);
-                self.timers.arm_again(key, LOOK_AGAIN_MS);
-            }
+            Err(_) => timers.look_again(message.key()),
         }
     }
 
@@ -127,7 +93,7 @@ impl Scheduler {
     }
 
     /// The conversation has sent it, or refuses to.
-    pub fn on_fired(&mut self, now_ms: u64, number: u64, answer: Reply, effects: &mut Effects) {
+    pub fn on_fired(&mut self, now_ms: u64, number: u64, answer: Reply, timers: &mut Timers, effects: &mut Effects) {
         let Some(Firing { message, reply_to }) = self.firings.remove(&number) else {
             unreachable!("a conversation answers what it was asked, once")
         };
@@ -147,9 +113,9 @@ impl Scheduler {
                 if refusal.retry_after_ms == 0 && reply_to.is_none() {
                     return self.fail(message, &refusal, effects);
                 }
-                self.busy.remove(&key);
+                timers.done(&key);
                 let again_ms = now_ms + LOOK_AGAIN_MS.max(refusal.retry_after_ms.into());
-                self.timers.arm(DueTimer { due_ms: message.due_ms.max(again_ms), key });
+                timers.arm(DueTimer { due_ms: message.due_ms.max(again_ms), key });
                 reply_to.iter().for_each(|to| reply(to, frames::error(&refusal), effects));
             }
             Reply::Unchanged | Reply::Read { .. } => unreachable!("that is no answer to a send"),
@@ -160,7 +126,7 @@ impl Scheduler {
     fn fail(&mut self, message: ScheduledMessage, why: &Refusal, effects: &mut Effects) {
         self.meters.failed.increment(1);
         let failed = message.failed(why);
-        let report = failed.row(SCHEDULE_FAILED, failed.due_ms.saturating_add(REPORT_KEPT_MS));
+        let report = failed.row(TimerKind::SCHEDULE_FAILED, failed.due_ms.saturating_add(REPORT_KEPT_MS));
         let settled = work::settle_failed(self.services.store.clone(), failed.key(), report);
         effects.tasks.push(completion(settled.map(|result| ScheduleCompletion::Settled(Box::new(failed), result))));
     }
@@ -176,14 +142,15 @@ impl Scheduler {
         &mut self,
         message: &ScheduledMessage,
         result: &Result<(), Refusal>,
+        timers: &mut Timers,
         effects: &mut Effects,
     ) {
-        let key = message.key();
-        self.busy.remove(&key);
-        match result {
-            Ok(()) if message.failure.is_some() => self.push(message, None, effects),
-            Ok(()) => {}
-            Err(_) => self.timers.arm_again(key, LOOK_AGAIN_MS),
+        if result.is_err() {
+            return timers.look_again(message.key());
+        }
+        timers.done(&message.key());
+        if message.failure.is_some() {
+            self.push(message, None, effects);
         }
     }
 }

@@ -8,9 +8,6 @@ use godwit_proto::{ClientMsgId, ConversationId, UserId, v1};
 use prost::Message;
 use thiserror::Error;
 
-/// Reports of scheduled messages that could not be sent. They are due when they are dropped.
-pub const SCHEDULE_FAILED: TimerKind = TimerKind(2);
-
 /// How long a report is kept after the message was due.
 pub const REPORT_KEPT_MS: u64 = 90 * 24 * 3_600_000;
 

@@ -14,19 +14,18 @@ pub use request::{ScheduleRequest, change, create, list, schedule_id};
 pub use work::list_scheduled;
 
 use super::{
-    Completion, CoreId, Effects, Limits, Mail, Placement, Push, ReplyTo, SessionRef, Task, frames,
-    meters::ScheduleMeters, services::Services,
+    Completion, CoreId, Effects, Limits, Mail, Placement, Push, ReplyTo, SessionRef, Task, Timers, frames,
+    meters::ScheduleMeters, services::Services, timers::LOOK_AGAIN_MS,
 };
 use crate::{
     chat::Refusal,
-    store::{DueTimer, StoreError, TimerKey, TimerRow},
-    timer::{DurableTimers, Load, PAGE_TIMERS},
+    store::{DueTimer, StoreError},
 };
 use firing::Firing;
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt};
 use futures_util::FutureExt;
 use godwit_proto::{
-    Seq, UserId, Vshard, VshardSet,
+    Seq, UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
 use std::sync::Arc;
@@ -34,10 +33,6 @@ use work::{Done, Work};
 
 /// How long a client waits before it asks again for one that is being worked on.
 const BUSY_RETRY_MS: u32 = 50;
-/// How long it waits before it looks again at one whose store or conversation did not answer.
-const LOOK_AGAIN_MS: u64 = 200;
-/// Timers that fire in one turn.
-const DUE_PER_TURN_MAX: usize = 512;
 
 /// The scheduled messages of the users that a core owns.
 pub struct Scheduler {
@@ -45,26 +40,17 @@ pub struct Scheduler {
     placement: Placement,
     limits: Limits,
     services: Services,
-    vshards: VshardSet,
-    timers: DurableTimers,
-    /// Those that something is being done to: a request, or the firing.
-    busy: HashSet<TimerKey>,
     /// New ones of each user that are being written.
     creating: HashMap<UserId, usize>,
     /// Those whose conversation was asked to send them, by the number of the request.
     firings: HashMap<u64, Firing>,
     firings_begun: u64,
-    due: Vec<TimerKey>,
     meters: ScheduleMeters,
 }
 
 /// What became of something that the scheduler asked of the store.
 #[derive(Debug)]
 pub enum ScheduleCompletion {
-    /// Timers of a stretch were read.
-    Loaded(Load, Result<Vec<DueTimer>, StoreError>),
-    /// What is due was read.
-    Due(Vec<TimerKey>, Result<Vec<Option<TimerRow>>, StoreError>),
     /// The log was searched for one that is so many milliseconds late: whether it was sent.
     Late(Box<ScheduledMessage>, u64, Result<bool, StoreError>),
     /// A request was carried out, or not.
@@ -80,14 +66,10 @@ impl Scheduler {
             placement,
             limits,
             services,
-            vshards: Vshard::all().filter(|vshard| placement.of(*vshard) == core).collect(),
-            timers: DurableTimers::default(),
-            busy: HashSet::new(),
             creating: HashMap::new(),
             firings: HashMap::new(),
             firings_begun: 0,
-            due: Vec::new(),
-            meters: ScheduleMeters::new(core.0),
+            meters: ScheduleMeters::new(),
         }
     }
 
@@ -98,14 +80,13 @@ impl Scheduler {
         user: UserId,
         reply_to: ReplyTo,
         request: ScheduleRequest,
+        timers: &mut Timers,
         effects: &mut Effects,
     ) {
-        let key = request.key(user);
-        if self.busy.len() >= self.limits.schedule.busy_max || self.busy.contains(&key) {
+        if !timers.begin(request.key(user)) {
             let refusal = Refusal::retry(ErrorCode::Overloaded, "it is being worked on", BUSY_RETRY_MS);
             return reply(&reply_to, frames::error(&refusal), effects);
         }
-        self.busy.insert(key);
         let others = match request {
             ScheduleRequest::Create(_) => {
                 let creating = self.creating.entry(user).or_default();
@@ -119,50 +100,15 @@ impl Scheduler {
     }
 
     /// The store has answered.
-    pub fn on_completion(&mut self, now_ms: u64, completion: ScheduleCompletion, effects: &mut Effects) {
+    pub fn on_completion(&mut self, completion: ScheduleCompletion, timers: &mut Timers, effects: &mut Effects) {
         match completion {
-            ScheduleCompletion::Loaded(load, timers) => self.timers.on_loaded(&load, timers),
-            ScheduleCompletion::Due(keys, rows) => self.on_due_read(now_ms, keys, rows, effects),
-            ScheduleCompletion::Late(message, late_ms, sent) => self.on_late(*message, late_ms, &sent, effects),
-            ScheduleCompletion::Requested(work, result) => self.on_requested(&work, result, effects),
-            ScheduleCompletion::Settled(message, result) => self.on_settled(&message, &result, effects),
+            ScheduleCompletion::Late(message, late_ms, sent) => self.on_late(*message, late_ms, &sent, timers, effects),
+            ScheduleCompletion::Requested(work, result) => self.on_requested(&work, result, timers, effects),
+            ScheduleCompletion::Settled(message, result) => self.on_settled(&message, &result, timers, effects),
         }
     }
 
-    /// Reads ahead, and fires what is due.
-    pub fn on_time(&mut self, now_ms: u64, effects: &mut Effects) {
-        if let Some(load) = self.timers.on_time(now_ms) {
-            effects.tasks.push(self.load(load));
-        }
-        let mut due = std::mem::take(&mut self.due);
-        let room = self.limits.schedule.busy_max.saturating_sub(self.busy.len());
-        self.timers.take_due(now_ms, room.min(DUE_PER_TURN_MAX), &mut due);
-        // Whoever works on one arms it again if it is still to fire.
-        due.retain(|key| self.busy.insert(*key));
-        if !due.is_empty() {
-            let keys = due.clone();
-            let rows = self.services.store.timers(due.clone());
-            let read = rows.map(|rows| ScheduleCompletion::Due(keys, rows));
-            effects.tasks.push(completion(read));
-            due.clear();
-        }
-        self.due = due;
-        self.meters.armed.set(self.timers.len() as f64);
-    }
-
-    /// When there will be something to do, at the latest.
-    pub fn next_at_ms(&self) -> Option<u64> {
-        // What is busy ends with a completion or a mail, and that is a turn.
-        self.timers.next_at_ms().filter(|_| self.busy.len() < self.limits.schedule.busy_max)
-    }
-
-    fn load(&self, load: Load) -> Task {
-        let (due_ms, after) = (load.due_ms.clone(), load.after);
-        let timers = self.services.store.due_timers(self.vshards.clone(), due_ms, after, PAGE_TIMERS);
-        completion(timers.map(move |timers| ScheduleCompletion::Loaded(load, timers)))
-    }
-
-    fn on_requested(&mut self, work: &Work, result: Result<Done, Refusal>, effects: &mut Effects) {
+    fn on_requested(&mut self, work: &Work, result: Result<Done, Refusal>, timers: &mut Timers, effects: &mut Effects) {
         let key = work.request.key(work.user);
         if let ScheduleRequest::Create(_) = work.request
             && let Some(creating) = self.creating.get_mut(&work.user)
@@ -175,7 +121,7 @@ impl Scheduler {
         let mut look_again = false;
         let body = match result {
             Ok(Done::Saved(message)) => {
-                self.timers.arm(DueTimer { due_ms: message.due_ms, key });
+                timers.arm(DueTimer { due_ms: message.due_ms, key });
                 self.push(&message, Some(work.reply_to.at), effects);
                 schedule_response(&message)
             }
@@ -197,10 +143,10 @@ impl Scheduler {
                 frames::error(&refusal)
             }
         };
-        self.busy.remove(&key);
-        if look_again {
+        match look_again {
             // It is as it was, or nobody knows; and if it became due meanwhile, it was passed over as busy.
-            self.timers.arm_again(key, LOOK_AGAIN_MS);
+            true => timers.look_again(key),
+            false => timers.done(&key),
         }
         reply(&work.reply_to, body, effects);
     }

@@ -2,7 +2,7 @@
 
 use super::{
     ScheduledMessage,
-    message::{REPORT_KEPT_MS, SCHEDULE_FAILED, key},
+    message::{REPORT_KEPT_MS, key},
 };
 use crate::{
     chat::{MessageBody, Refusal},
@@ -124,7 +124,7 @@ pub fn list(request: &v1::ListScheduledRequest, limits: &Limits) -> Result<ListP
             Some((request.after_due_ms.saturating_add(kept_ms), id))
         }
     };
-    let kind = if request.failed { SCHEDULE_FAILED } else { TimerKind::SCHEDULED_SEND };
+    let kind = if request.failed { TimerKind::SCHEDULE_FAILED } else { TimerKind::SCHEDULED_SEND };
     let limit = parse::page_size(request.limit, limits.schedule.per_page_max, "list")?;
     Ok(ListPage { conversation, kind, after, limit })
 }

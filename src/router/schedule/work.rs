@@ -1,10 +1,6 @@
 //! What requests about scheduled messages do with the store.
 
-use super::{
-    ScheduleCompletion, ScheduleRequest, ScheduledMessage,
-    message::{SCHEDULE_FAILED, key},
-    request::ListPage,
-};
+use super::{ScheduleCompletion, ScheduleRequest, ScheduledMessage, message::key, request::ListPage};
 use crate::{
     chat::{MessageBody, Refusal},
     router::{ReplyTo, ScheduleLimits, parse, queries::Answer, services::refusal},
@@ -97,7 +93,7 @@ impl Work {
         write(store, vec![TimerChange::Put(pending_row(&changed))]).await?;
         // Only now: of two changes in one batch, the second may be durable and the first not.
         if has_failed {
-            write(store, vec![TimerChange::Remove(key(SCHEDULE_FAILED, self.user, id))]).await?;
+            write(store, vec![TimerChange::Remove(key(TimerKind::SCHEDULE_FAILED, self.user, id))]).await?;
         }
         Ok(Done::Saved(changed))
     }
@@ -105,8 +101,8 @@ impl Work {
     async fn cancel(&self, store: &dyn Store, id: ClientMsgId) -> Result<Done, Refusal> {
         let (pending, failed) = self.find(store, id).await?;
         let Some(known) = pending.or(failed) else { return Ok(Done::Cancelled(None)) };
-        let changes =
-            [TimerKind::SCHEDULED_SEND, SCHEDULE_FAILED].map(|kind| TimerChange::Remove(key(kind, self.user, id)));
+        let changes = [TimerKind::SCHEDULED_SEND, TimerKind::SCHEDULE_FAILED]
+            .map(|kind| TimerChange::Remove(key(kind, self.user, id)));
         write(store, changes.into()).await?;
         Ok(Done::Cancelled(Some(known)))
     }
@@ -118,7 +114,7 @@ impl Work {
         id: ClientMsgId,
     ) -> Result<(Option<ScheduledMessage>, Option<ScheduledMessage>), Refusal> {
         let keys: Vec<TimerKey> =
-            [TimerKind::SCHEDULED_SEND, SCHEDULE_FAILED].map(|kind| key(kind, self.user, id)).into();
+            [TimerKind::SCHEDULED_SEND, TimerKind::SCHEDULE_FAILED].map(|kind| key(kind, self.user, id)).into();
         let rows = store.timers(keys).await.map_err(|error| refusal(&error))?;
         let mut found = rows.into_iter().map(|row| row.as_ref().map(read).transpose());
         let mut next = || found.next().unwrap_or(Ok(None));
@@ -160,7 +156,7 @@ pub async fn list_scheduled(
 /// Takes one that was sent out of the list of those that will be.
 pub async fn settle_sent(store: Arc<dyn Store>, pending: TimerKey) -> Result<(), Refusal> {
     // It may have failed before: it was changed since, or its author became a member again before that was all written.
-    let report = TimerKey { kind: SCHEDULE_FAILED, ..pending };
+    let report = TimerKey { kind: TimerKind::SCHEDULE_FAILED, ..pending };
     let rows = store.timers(vec![report]).await.map_err(|error| refusal(&error))?;
     if rows.iter().any(Option::is_some) {
         write(&*store, vec![TimerChange::Remove(report)]).await?;
