@@ -263,11 +263,10 @@ impl Run {
             if joins { MemberChange::Put(member) } else { take(n) }
         };
         Commit {
-            conversation: group(plan.n),
-            after: Seq(after),
             entries: (after + 1..=after + plan.entries).map(|seq| sized_entry(seq, plan.body_bytes)).collect(),
             members: plan.members.iter().map(change).collect(),
             details: plan.title.map(|title| titled(&title.to_string())),
+            ..Commit::after(group(plan.n), Seq(after))
         }
     }
 

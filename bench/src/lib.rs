@@ -73,6 +73,7 @@ pub fn sized_send_frame(conversation: ConversationId, number: u64, body_bytes: u
         content_type: String::new(),
         first_attempt: true,
         after_client_msg_id: Bytes::new(),
+        ..v1::SendRequest::default()
     };
     v1::ClientFrame { request_id: number, body: Some(v1::client_frame::Body::Send(request)) }
 }
@@ -85,7 +86,15 @@ pub fn request(request_id: u64, body: v1::client_frame::Body) -> Bytes {
 /// A message as the rules of chat get it.
 pub fn new_message(number: u64) -> NewMessage {
     let content = MessageBody { body: body(BODY_BYTES), content_type: String::new() };
-    NewMessage { client_msg_id: msg(number), content, first_attempt: true, after: None, by: SentBy::Hand }
+    NewMessage {
+        client_msg_id: msg(number),
+        content,
+        first_attempt: true,
+        after: None,
+        by: SentBy::Hand,
+        expiry: None,
+        deliver_by_ms: 0,
+    }
 }
 
 /// An entry with a typical message.
@@ -95,7 +104,7 @@ pub fn entry(seq: u64) -> v1::Entry {
 
 /// The same with a body of another size.
 pub fn sized_entry(seq: u64, body_bytes: usize) -> v1::Entry {
-    let message = v1::Message { body: body(body_bytes), content_type: String::new(), scheduled: false };
+    let message = v1::Message { body: body(body_bytes), content_type: String::new(), ..v1::Message::default() };
     v1::Entry {
         seq,
         ordinal: seq,
@@ -110,7 +119,7 @@ pub fn sized_entry(seq: u64, body_bytes: usize) -> v1::Entry {
 pub fn append(conversation: ConversationId, seqs: RangeInclusive<u64>) -> godwit::store::Commit {
     let after = Seq(seqs.start() - 1);
     let entries = seqs.map(|seq| LogEntry::new(&entry(seq))).collect();
-    godwit::store::Commit { conversation, after, entries, members: Vec::new(), details: None }
+    godwit::store::Commit { entries, ..godwit::store::Commit::after(conversation, after) }
 }
 
 /// The push of one entry.

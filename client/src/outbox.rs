@@ -268,6 +268,7 @@ impl<R> Queue<R> {
             content_type: message.content_type.clone(),
             first_attempt: slot.attempts == 0 && !message.repeated,
             after_client_msg_id: after.map_or_else(Bytes::new, |(id, _)| id.to_bytes()),
+            ..SendRequest::default()
         };
         slot.attempts += 1;
         (slot.in_flight, slot.held, slot.after) = (true, false, after);

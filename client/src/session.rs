@@ -432,6 +432,7 @@ fn on_accepted(message: Pending<Claim>, accepted: SendResponse, driver: &mut Dri
             body: message.body,
             content_type: message.content_type,
             scheduled: false,
+            ..Message::default()
         })),
     };
     driver.conversations.on_own_entry(message.conversation, entry, now);

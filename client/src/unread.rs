@@ -75,7 +75,7 @@ impl Unread {
             Some(Content::Message(_)) => entry.sender_id == me,
             Some(Content::GroupCreated(created)) => entry.sender_id == me || created.member_ids.contains(&me),
             Some(Content::MembersAdded(added)) => added.member_ids.contains(&me),
-            Some(Content::MemberRemoved(_)) | None => false,
+            Some(_) | None => false,
         };
         if moves {
             self.on_read(Seq(entry.seq), entry.ordinal);

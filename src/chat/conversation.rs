@@ -2,7 +2,7 @@
 
 use super::{
     Accepted, Action, Change, ConversationDetails, DedupeWindow, Effect, Input, LogEntry, Member, MemberChange,
-    NewMessage, Position, Question, Refusal, Reply, Role, SentBy,
+    NewMessage, Position, Question, Refusal, Reply, Role, SentBy, Wait,
 };
 use godwit_proto::{ClientMsgId, ConversationId, ConversationKind, Seq, UserId, v1, v1::ErrorCode};
 use std::{
@@ -54,7 +54,10 @@ struct Pending<R> {
     entry: Option<LogEntry>,
     to: Arc<[UserId]>,
     read: Option<(UserId, Position)>,
-    /// The session that asked for the change has the entry from the answer. What a schedule sent, no session has.
+    /// What it waits for from now on.
+    waits: Vec<Wait>,
+    /// The session that asked for the change has the entry from the answer. What a schedule sent, or what the server did by
+    /// itself, no session has.
     answer_tells: bool,
     /// Who asked first; then who repeated it before it was durable, and whose answers rest on it. At most
     /// [`REPLIES_PER_CHANGE_MAX`].
@@ -139,7 +142,13 @@ impl<R: Clone + PartialEq> Conversation<R> {
             Action::RemoveMember { client_msg_id, member } => {
                 self.on_remove_member(now_ms, input, *client_msg_id, *member, effects)
             }
-            Action::MarkRead(seq) => self.on_mark_read(input, *seq, effects),
+            Action::MarkRead(seq) => self.on_mark_read(now_ms, input, *seq, effects),
+            Action::SetExpiry { client_msg_id, expiry } => {
+                self.on_set_expiry(now_ms, input, *client_msg_id, *expiry, effects)
+            }
+            Action::Expire { entries, upto } => self.on_expire(now_ms, input, entries, *upto, effects),
+            Action::StartExpiry { entries, read_ms } => self.on_start_expiry(input, entries, *read_ms, effects),
+            Action::EndDelivery { entry, missed } => self.on_end_delivery(now_ms, input, entry, missed, effects),
         };
         match result {
             Err(Stop::Ask(question)) => return Err(question),
@@ -170,6 +179,10 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let Some(pending) = self.pending.pop_front() else {
             unreachable!("the store answered a change that was never made");
         };
+        if !pending.waits.is_empty() {
+            // Even if it failed: the timers may be there, and look for themselves whether what they were made for is.
+            effects.push(Effect::Wait(pending.waits));
+        }
         if let Some(refusal) = failure {
             self.lost = true;
             let refused = |(to, _)| Effect::Reply(to, Reply::Refused(refusal.clone()));
@@ -223,7 +236,13 @@ impl<R: Clone + PartialEq> Conversation<R> {
         self.recipients.clone()
     }
 
-    fn on_mark_read(&mut self, input: &Input<R>, seq: Seq, effects: &mut Vec<Effect<R>>) -> Result<(), Stop> {
+    fn on_mark_read(
+        &mut self,
+        now_ms: u64,
+        input: &Input<R>,
+        seq: Seq,
+        effects: &mut Vec<Effect<R>>,
+    ) -> Result<(), Stop> {
         let mut member = self.member(input.user)?.clone();
         // An entry on its way may be durable already and read, while its outcome is not here yet. If it fails after all,
         // this change fails with it.
@@ -236,17 +255,20 @@ impl<R: Clone + PartialEq> Conversation<R> {
             self.answer(input, reply, effects);
             return Ok(());
         }
-        member.on_read(Position { seq, ordinal: self.ordinal_of(seq)? });
+        let ordinal = self.ordinal_of(seq)?;
+        let waits = self.reading(now_ms, member.user, member.position().seq, seq).into_iter().collect();
+        member.on_read(Position { seq, ordinal });
         self.members.insert(member.user, member.clone());
         let reply = self.read_reply(&member);
-        self.change(input, None, vec![MemberChange::Update(member)], None, reply, effects);
+        let draft = Draft { members: vec![MemberChange::Update(member)], waits, ..Draft::default() };
+        self.change(input, draft, reply, effects);
         Ok(())
     }
 
     /// How far somebody has read, as it will be when the answer leaves: it waits for all that is on its way, and for
     /// nothing else, so the newest entry is the newest durable one then.
     fn read_reply(&self, member: &Member) -> Reply {
-        Reply::Read { position: member.position(), unread: member.unread(self.last) }
+        Reply::Read { position: member.position(), unread: member.unread(self.last, &self.details.withdrawn) }
     }
 
     /// Looks a repeated input up; answers it if it was accepted before. `Ok(true)`: it is answered or will be.
@@ -311,25 +333,22 @@ impl<R: Clone + PartialEq> Conversation<R> {
             seq: self.last.seq.next().as_u64(),
             ordinal: self.last.ordinal + u64::from(unread_worthy),
             sender_id: sender.as_u64(),
-            // A wall clock that was set back must not make history run backwards.
-            sent_ms: now_ms.max(self.last_sent_ms),
+            sent_ms: self.next_sent_ms(now_ms),
             client_msg_id: client_msg_id.to_bytes(),
             content: Some(content),
         })
     }
 
-    /// Appends an entry, and changes members and details with it.
-    pub(super) fn append(
-        &mut self,
-        input: &Input<R>,
-        entry: LogEntry,
-        members: Vec<MemberChange>,
-        details: Option<ConversationDetails>,
-        effects: &mut Vec<Effect<R>>,
-    ) {
+    /// When an entry that is accepted now was sent. A wall clock that was set back must not make history run backwards.
+    pub(super) fn next_sent_ms(&self, now_ms: u64) -> u64 {
+        now_ms.max(self.last_sent_ms)
+    }
+
+    /// Appends an entry, and makes whatever else changes with it.
+    pub(super) fn append(&mut self, input: &Input<R>, entry: LogEntry, with: Draft, effects: &mut Vec<Effect<R>>) {
         let position = Position { seq: entry.seq, ordinal: entry.ordinal };
         let reply = Reply::Accepted(Accepted { position, sent_ms: entry.sent_ms });
-        self.change(input, Some(entry), members, details, reply, effects);
+        self.change(input, Draft { entry: Some(entry), ..with }, reply, effects);
     }
 
     /// Recomputes who is pushed to. A fan-out that is on its way keeps the members it was made for.
@@ -337,15 +356,9 @@ impl<R: Clone + PartialEq> Conversation<R> {
         self.recipients = self.members.keys().copied().collect();
     }
 
-    fn change(
-        &mut self,
-        input: &Input<R>,
-        entry: Option<LogEntry>,
-        mut members: Vec<MemberChange>,
-        details: Option<ConversationDetails>,
-        reply: Reply,
-        effects: &mut Vec<Effect<R>>,
-    ) {
+    /// Makes a change; the answer leaves when it is durable.
+    pub(super) fn change(&mut self, input: &Input<R>, draft: Draft, reply: Reply, effects: &mut Vec<Effect<R>>) {
+        let Draft { entry, mut members, details, rewritten, waits } = draft;
         let after = self.last.seq;
         if let Some(entry) = &entry {
             self.window.push(entry);
@@ -370,10 +383,22 @@ impl<R: Clone + PartialEq> Conversation<R> {
             }
             _ => None,
         };
-        let answer_tells = !matches!(&input.action, Action::Send(NewMessage { by: SentBy::Schedule, .. }));
+        let answer_tells = match &input.action {
+            Action::Send(NewMessage { by, .. }) => *by == SentBy::Hand,
+            Action::Expire { .. } | Action::StartExpiry { .. } | Action::EndDelivery { .. } => false,
+            _ => true,
+        };
         let replies = vec![(input.reply_to.clone(), reply)];
-        self.pending.push_back(Pending { entry: entry.clone(), to, read, answer_tells, replies });
-        effects.push(Effect::Commit(Change { after, entries: entry.into_iter().collect(), members, details }));
+        let waiting = waits.clone();
+        self.pending.push_back(Pending { entry: entry.clone(), to, read, waits: waiting, answer_tells, replies });
+        effects.push(Effect::Commit(Change {
+            after,
+            entries: entry.into_iter().collect(),
+            members,
+            details,
+            rewritten,
+            waits,
+        }));
     }
 
     fn ordinal_of(&self, seq: Seq) -> Result<u64, Stop> {
@@ -383,6 +408,16 @@ impl<R: Clone + PartialEq> Conversation<R> {
             _ => Err(Stop::Ask(Question::Ordinal(seq))),
         }
     }
+}
+
+/// A change as the rules make it.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub entry: Option<LogEntry>,
+    pub members: Vec<MemberChange>,
+    pub details: Option<ConversationDetails>,
+    pub rewritten: Vec<LogEntry>,
+    pub waits: Vec<Wait>,
 }
 
 /// Why an input goes no further.
@@ -402,83 +437,5 @@ fn lost_position() -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-    use super::*;
-    use crate::chat::MessageBody;
-
-    const LIMITS: ConversationLimits = ConversationLimits { dedupe_entries: 16, group_members_max: 16 };
-
-    fn user(raw: u64) -> UserId {
-        UserId::new(raw).unwrap()
-    }
-
-    fn ask(conversation: &mut Conversation<u32>, reply_to: u32, user: UserId, action: Action) -> Vec<Effect<u32>> {
-        let mut effects = Vec::new();
-        conversation.handle(1, &Input { reply_to, user, action }, &mut effects).unwrap();
-        effects
-    }
-
-    fn committed(conversation: &mut Conversation<u32>) -> Vec<Effect<u32>> {
-        let mut effects = Vec::new();
-        conversation.on_committed(None, &mut effects);
-        effects
-    }
-
-    fn message(id: u8) -> Action {
-        let content = MessageBody { body: "hello".into(), content_type: String::new() };
-        let client_msg_id = ClientMsgId([id; 16]);
-        Action::Send(NewMessage { client_msg_id, content, first_attempt: true, after: None, by: SentBy::Hand })
-    }
-
-    fn refused(effects: &[Effect<u32>]) -> bool {
-        effects.iter().any(|effect| matches!(effect, Effect::Reply(_, Reply::Refused(_))))
-    }
-
-    fn read(effects: &[Effect<u32>]) -> Option<u64> {
-        effects.iter().find_map(|effect| match effect {
-            Effect::Reply(_, Reply::Read { position, .. }) => Some(position.seq.as_u64()),
-            _ => None,
-        })
-    }
-
-    #[test]
-    fn what_is_on_its_way_to_the_store_can_be_marked_as_read_and_is_answered_behind_it() {
-        let (alice, bob) = (user(1), user(2));
-        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
-        ask(&mut conversation, 1, alice, message(1));
-        let effects = ask(&mut conversation, 2, bob, Action::MarkRead(Seq(1)));
-        assert!(!refused(&effects) && read(&effects).is_none(), "{effects:?}");
-        assert_eq!(read(&committed(&mut conversation)), None, "the message, not the mark");
-        assert_eq!(read(&committed(&mut conversation)), Some(1));
-        assert!(refused(&ask(&mut conversation, 3, bob, Action::MarkRead(Seq(2)))));
-    }
-
-    #[test]
-    fn a_repeated_mark_is_not_confirmed_when_the_first_one_failed_and_what_followed_it_did_not() {
-        let (alice, bob) = (user(1), user(2));
-        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
-        ask(&mut conversation, 1, alice, message(1));
-        committed(&mut conversation);
-        ask(&mut conversation, 2, bob, Action::MarkRead(Seq(1)));
-        ask(&mut conversation, 3, alice, message(2));
-        ask(&mut conversation, 4, bob, Action::MarkRead(Seq(1)));
-        let mut effects = Vec::new();
-        conversation.on_committed(Some(&Refusal::retry(ErrorCode::StoreUnavailable, "", 1)), &mut effects);
-        let effects = committed(&mut conversation);
-        assert_eq!((read(&effects), refused(&effects)), (None, true), "{effects:?}");
-    }
-
-    #[test]
-    fn a_mark_behind_an_own_message_is_answered_when_that_is_durable() {
-        let (alice, bob) = (user(1), user(2));
-        let mut conversation = Conversation::new(ConversationId::direct(alice, bob), LIMITS);
-        ask(&mut conversation, 1, alice, message(1));
-        committed(&mut conversation);
-        ask(&mut conversation, 2, bob, message(2));
-        let effects = ask(&mut conversation, 3, bob, Action::MarkRead(Seq(1)));
-        assert_eq!(read(&effects), None, "the position is not durable");
-        assert_eq!(read(&committed(&mut conversation)), Some(2));
-        assert_eq!(read(&ask(&mut conversation, 4, bob, Action::MarkRead(Seq(1)))), Some(2));
-    }
-}
+#[path = "conversation_tests.rs"]
+mod tests;

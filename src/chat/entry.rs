@@ -1,7 +1,10 @@
 //! An entry of a conversation's log, encoded once for the wire, for the disk and for every recipient.
 
 use bytes::Bytes;
-use godwit_proto::{ClientMsgId, Seq, UserId, v1};
+use godwit_proto::{
+    ClientMsgId, Seq, UserId,
+    v1::{self, WithdrawnReason, entry::Content},
+};
 use prost::Message;
 
 /// What a user sent: opaque to the server.
@@ -26,9 +29,16 @@ pub struct LogEntry {
     pub client_msg_id: ClientMsgId,
     /// When it was accepted, in milliseconds since the epoch; never less than in the entry before.
     pub sent_ms: u64,
+    /// From this moment on it is not handed out as it is: a message may expire, or its delivery end. [`NEVER_MS`]: always.
+    pub until_ms: u64,
+    /// Whether there is something to show: markers of withdrawn messages, and entries that only speak of such, have nothing.
+    pub is_shown: bool,
     /// The protobuf encoding of the whole entry.
     pub encoded: Bytes,
 }
+
+/// A time that does not come.
+pub const NEVER_MS: u64 = u64::MAX;
 
 impl LogEntry {
     /// Encodes an entry. Panics if the entry holds an invalid id, which the server never builds.
@@ -43,6 +53,13 @@ impl LogEntry {
     pub fn decode(encoded: Bytes) -> Result<Self, prost::DecodeError> {
         let entry = v1::Entry::decode(encoded.clone())?;
         Self::header(&entry, encoded)
+    }
+
+    /// What stands in the place of a message that was withdrawn. What is no message stays as it is.
+    pub fn withdrawn(&self, reason: WithdrawnReason) -> Self {
+        let mut entry = self.to_proto();
+        withdraw(&mut entry, reason);
+        Self::new(&entry)
     }
 
     /// The whole entry.
@@ -65,7 +82,26 @@ impl LogEntry {
             sender: UserId::new(entry.sender_id).map_err(|_| damaged())?,
             client_msg_id: ClientMsgId::from_slice(&entry.client_msg_id).map_err(|_| damaged())?,
             sent_ms: entry.sent_ms,
+            until_ms: until_ms(entry),
+            is_shown: is_shown(entry),
             encoded,
         })
+    }
+}
+
+fn until_ms(entry: &v1::Entry) -> u64 {
+    let Some(Content::Message(message)) = &entry.content else { return NEVER_MS };
+    [message.expires_ms, message.deliver_by_ms].into_iter().filter(|at_ms| *at_ms > 0).min().unwrap_or(NEVER_MS)
+}
+
+fn is_shown(entry: &v1::Entry) -> bool {
+    !matches!(&entry.content, Some(Content::Withdrawn(_) | Content::Expired(_) | Content::Undelivered(_)))
+}
+
+/// Puts a marker in the place of a message.
+pub fn withdraw(entry: &mut v1::Entry, reason: WithdrawnReason) {
+    if let Some(Content::Message(message)) = &entry.content {
+        let scheduled = message.scheduled;
+        entry.content = Some(Content::Withdrawn(v1::Withdrawn { reason: reason.into(), scheduled }));
     }
 }

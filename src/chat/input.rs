@@ -1,6 +1,6 @@
 //! What goes into a conversation and what comes out of it.
 
-use super::{ConversationDetails, LogEntry, MemberChange, MessageBody, Position};
+use super::{ConversationDetails, Expiry, LogEntry, MemberChange, MessageBody, Position, Wait};
 use godwit_proto::{ClientMsgId, Seq, UserId, v1::ErrorCode};
 use std::sync::Arc;
 
@@ -45,6 +45,34 @@ pub enum Action {
     },
     /// Everything up to here is read.
     MarkRead(Seq),
+    /// From now on, messages that say nothing else expire like this.
+    SetExpiry {
+        /// Makes a repetition harmless.
+        client_msg_id: ClientMsgId,
+        /// How.
+        expiry: Expiry,
+    },
+    /// Messages disappear. The server asks this itself, as all that follows; the user is the sender of the first of them.
+    Expire {
+        /// As the store has them.
+        entries: Vec<LogEntry>,
+        /// It was asked for everything that is due up to here. What of it the store did not have may be on its way.
+        upto: Seq,
+    },
+    /// Messages that expire from being read were read.
+    StartExpiry {
+        /// As the store has them.
+        entries: Vec<LogEntry>,
+        /// When they were read, in milliseconds since the epoch.
+        read_ms: u64,
+    },
+    /// The delivery of a message ends.
+    EndDelivery {
+        /// As the store has it.
+        entry: LogEntry,
+        /// Who has not acknowledged it.
+        missed: Vec<UserId>,
+    },
 }
 
 /// A message on its way in.
@@ -60,6 +88,10 @@ pub struct NewMessage {
     pub after: Option<ClientMsgId>,
     /// Nothing that comes from a client says this: whoever hands the message in knows it.
     pub by: SentBy,
+    /// When it disappears; `None`: as the conversation says.
+    pub expiry: Option<Expiry>,
+    /// When its delivery ends, in milliseconds since the epoch; 0: it does not.
+    pub deliver_by_ms: u64,
 }
 
 /// What made a message leave.
@@ -78,6 +110,8 @@ pub enum Effect<R> {
     /// Make this durable, after every earlier change of this conversation, and report the outcome with
     /// [`Conversation::on_committed`](super::Conversation::on_committed).
     Commit(Change),
+    /// These timers are durable, or may be.
+    Wait(Vec<Wait>),
     /// Answer somebody.
     Reply(R, Reply),
     /// Push a durable entry to the sessions of these users.
@@ -117,6 +151,10 @@ pub struct Change {
     pub members: Vec<MemberChange>,
     /// Set when they are new.
     pub details: Option<ConversationDetails>,
+    /// Entries that take the place of those that have their seqs.
+    pub rewritten: Vec<LogEntry>,
+    /// What it waits for from now on. The timers are durable when the rest is, and may be although the rest is not.
+    pub waits: Vec<Wait>,
 }
 
 /// The answer to an [`Input`].

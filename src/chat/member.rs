@@ -1,6 +1,6 @@
 //! A member of a conversation, and how far they have come in it.
 
-use super::Scheduled;
+use super::{Expiry, Ordinals, Scheduled};
 use godwit_proto::{Seq, UserId};
 
 /// A place in a log: an entry's seq, and the ordinal there. Ordered by seq.
@@ -41,12 +41,22 @@ pub struct Member {
     pub own: Position,
     /// What schedules sent for them after [`position`](Self::position).
     pub scheduled: Scheduled,
+    /// The messages whose delivery ended before they had them: by ordinal, all there ever were.
+    pub missed: Ordinals,
 }
 
 impl Member {
     /// Somebody who has read nothing yet.
     pub fn new(user: UserId, role: Role, joined: Position) -> Self {
-        Self { user, role, joined, read: Position::START, own: Position::START, scheduled: Scheduled::NONE }
+        Self {
+            user,
+            role,
+            joined,
+            read: Position::START,
+            own: Position::START,
+            scheduled: Scheduled::NONE,
+            missed: Ordinals::NONE,
+        }
     }
 
     /// Where unread starts to count: the furthest of joined, read and own last message by hand.
@@ -54,10 +64,13 @@ impl Member {
         self.joined.max(self.read).max(self.own)
     }
 
-    /// Unread messages, given the newest entry that counts. The row may know of later ones.
-    pub fn unread(&self, last: Position) -> u64 {
+    /// Unread messages, given the newest entry that counts and the messages that were withdrawn for everybody. The row may
+    /// know of later ones.
+    pub fn unread(&self, last: Position, withdrawn: &Ordinals) -> u64 {
+        let after = self.position().ordinal;
+        let gone = withdrawn.count_with(&self.missed, after, last.ordinal);
         let own = self.scheduled.count(last.seq);
-        last.ordinal.saturating_sub(self.position().ordinal).saturating_sub(own)
+        last.ordinal.saturating_sub(after).saturating_sub(own).saturating_sub(gone)
     }
 
     /// They said that they have read up to here, which is further than their position.
@@ -99,9 +112,16 @@ impl MemberChange {
     }
 }
 
-/// What a group is called. A direct conversation has an empty title.
+/// What is true of a whole conversation. The store keeps it as one row, written whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConversationDetails {
-    /// At most 128 bytes.
+    /// What a group is called, at most 128 bytes. A direct conversation has an empty title.
     pub title: String,
+    /// How messages expire that say nothing else.
+    pub expiry: Expiry,
+    /// The messages that were withdrawn for everybody, by ordinal. None of them is in a member's
+    /// [`scheduled`](Member::scheduled).
+    pub withdrawn: Ordinals,
+    /// The newest message that expires from being read.
+    pub expires_from_reading: Seq,
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Conversation, ConversationDetails, Effect, Input, LogEntry, Member, MemberChange, Position, Refusal, Reply, Role,
-    conversation::Stop,
+    conversation::{Draft, Stop},
 };
 use godwit_proto::{ClientMsgId, ConversationKind, UserId, v1, v1::ErrorCode};
 use std::sync::Arc;
@@ -33,10 +33,10 @@ impl<R: Clone + PartialEq> Conversation<R> {
         for user in others {
             self.members.insert(user, Member::new(user, Role::Member, joined));
         }
-        self.details = ConversationDetails { title: title.to_owned() };
+        self.details = ConversationDetails { title: title.to_owned(), ..ConversationDetails::default() };
         self.members_changed();
         // The first change of a conversation writes every member's row by itself.
-        self.append(input, entry, Vec::new(), Some(self.details.clone()), effects);
+        self.append(input, entry, Draft { details: Some(self.details.clone()), ..Draft::default() }, effects);
         Ok(())
     }
 
@@ -67,7 +67,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             changes.push(MemberChange::Put(member));
         }
         self.members_changed();
-        self.append(input, entry, changes, None, effects);
+        self.append(input, entry, Draft { members: changes, ..Draft::default() }, effects);
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         let removed = v1::MemberRemoved { member_id: user.as_u64(), new_owner_id };
         let entry = self.next_entry(now_ms, input.user, client_msg_id, v1::entry::Content::MemberRemoved(removed));
         self.members_changed();
-        self.append(input, entry, changes, None, effects);
+        self.append(input, entry, Draft { members: changes, ..Draft::default() }, effects);
         Ok(())
     }
 

@@ -5,18 +5,22 @@
 
 mod conversation;
 mod entry;
+mod expiry;
 mod input;
 mod member;
 mod membership;
+mod ordinals;
 mod scheduled;
 mod sending;
 mod window;
 
 pub use conversation::{Conversation, ConversationLimits};
-pub use entry::{LogEntry, MessageBody};
+pub use entry::{LogEntry, MessageBody, NEVER_MS, withdraw};
+pub use expiry::{Expiry, Wait, WaitFor, is_expired};
 pub use input::{Accepted, Action, Change, Effect, Input, NewMessage, Question, Refusal, Reply, SentBy};
 pub use member::{ConversationDetails, Member, MemberChange, Position, Role};
 pub use membership::recipients_of;
+pub use ordinals::Ordinals;
 pub use scheduled::{SCHEDULED_UNREAD_MAX, Scheduled};
 use window::DedupeWindow;
 

@@ -42,6 +42,15 @@ impl Scheduled {
         Arc::make_mut(self.0.get_or_insert_default()).push(seq);
     }
 
+    /// Takes one out. Returns whether it was there.
+    pub(super) fn remove(&mut self, seq: Seq) -> bool {
+        let found = self.seqs().binary_search(&seq).is_ok();
+        if found {
+            *self = self.seqs().iter().copied().filter(|other| *other != seq).collect();
+        }
+        found
+    }
+
     /// Forgets those up to the member's position.
     pub(super) fn forget(&mut self, position: Seq) {
         if self.0.is_some() {

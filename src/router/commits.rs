@@ -78,13 +78,7 @@ mod tests {
         let conversation = ConversationId::direct(user, user);
         let mut commits = Commits::default();
         for _ in 0..2 {
-            commits.push(Commit {
-                conversation,
-                after: Seq::ZERO,
-                entries: Vec::new(),
-                members: Vec::new(),
-                details: None,
-            });
+            commits.push(Commit::after(conversation, Seq::ZERO));
         }
         let (first, second) = (CommitOutcome::Durable, CommitOutcome::Conflict);
         commits.on_answered(1, vec![(conversation, second.clone())]);

@@ -80,8 +80,12 @@ mod tests {
         let user = UserId::new(5).unwrap();
         let conversation = ConversationId::direct(user, UserId::new(9).unwrap());
         for length in [0, 1, 100, 127, 128, 5_000, 30_000] {
-            let message =
-                v1::Message { body: vec![b'x'; length].into(), content_type: String::new(), scheduled: false };
+            let message = v1::Message {
+                body: vec![b'x'; length].into(),
+                content_type: String::new(),
+                scheduled: false,
+                ..v1::Message::default()
+            };
             let entry = v1::Entry {
                 seq: 300,
                 ordinal: 299,

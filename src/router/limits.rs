@@ -49,6 +49,8 @@ pub struct Limits {
     /// Durable timers that one core does something about at a time. What else is due waits in the wheel, and requests are
     /// refused.
     pub timers_busy_max: usize,
+    /// How long after its start a message expires at the latest, and how far ahead the end of its delivery may be.
+    pub expiry_after_ms_max: u64,
     /// Of scheduled messages.
     pub schedule: ScheduleLimits,
 }
@@ -87,6 +89,7 @@ impl Limits {
             scheduled_per_user_max: number(self.schedule.per_user_max),
             schedule_ahead_ms_max: self.schedule.ahead_ms_max,
             scheduled_per_page_max: number(self.schedule.per_page_max),
+            expiry_after_ms_max: self.expiry_after_ms_max,
         }
     }
 }
@@ -112,6 +115,7 @@ impl Default for Limits {
             lanes_max: godwit_proto::LANES,
             token_lifetime_ms: 90 * DAY_MS,
             timers_busy_max: 16_384,
+            expiry_after_ms_max: 366 * DAY_MS,
             schedule: ScheduleLimits::default(),
         }
     }

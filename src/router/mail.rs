@@ -46,6 +46,8 @@ pub enum ReplyKind {
     ChangeMembers,
     /// `MarkReadResponse`
     MarkRead,
+    /// `SetExpiryResponse`
+    SetExpiry,
     /// None: a scheduled message is sent, and the `request_id` is the number under which its author's core asked.
     Scheduled,
 }

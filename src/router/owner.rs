@@ -264,10 +264,12 @@ impl Owner {
         let mut results = std::mem::take(&mut self.results);
         for effect in results.drain(..) {
             match effect {
-                Effect::Commit(Change { after, entries, members, details }) => {
+                Effect::Commit(Change { after, entries, members, details, rewritten, waits }) => {
                     self.meters.accepted.increment(entries.len() as u64);
-                    self.commits.push(Commit { conversation: id, after, entries, members, details });
+                    let timers = Vec::with_capacity(waits.len());
+                    self.commits.push(Commit { conversation: id, after, entries, members, details, rewritten, timers });
                 }
+                Effect::Wait(_) => {}
                 Effect::Reply(to, reply) => self.reply(id, &to, reply, effects),
                 Effect::FanOut { entry, to, except } => {
                     self.meters.durable.increment(1);
@@ -343,12 +345,14 @@ impl Owner {
                         Body::CreateGroup(v1::CreateGroupResponse { conversation_id, seq, sent_ms })
                     }
                     ReplyKind::ChangeMembers => Body::ChangeMembers(v1::ChangeMembersResponse { seq }),
+                    ReplyKind::SetExpiry => Body::SetExpiry(v1::SetExpiryResponse { seq }),
                     ReplyKind::Send | ReplyKind::MarkRead | ReplyKind::Scheduled => {
                         Body::Send(v1::SendResponse { seq, ordinal, sent_ms })
                     }
                 };
                 (body, Some((id, position.seq)))
             }
+            (Reply::Unchanged, ReplyKind::SetExpiry) => (Body::SetExpiry(v1::SetExpiryResponse { seq: 0 }), None),
             (Reply::Unchanged, _) => (Body::ChangeMembers(v1::ChangeMembersResponse { seq: 0 }), None),
         };
         effects.mail.extend(frames::mail_reply(to, body, known).map(|mail| (to.at.core, mail)));

@@ -2,7 +2,7 @@
 
 use super::Limits;
 use crate::{
-    chat::{Action, MessageBody, NewMessage, Refusal, SentBy},
+    chat::{Action, Expiry, MessageBody, NewMessage, Refusal, SentBy},
     store::{Direction, PageLimit},
 };
 use bytes::Bytes;
@@ -11,6 +11,8 @@ use godwit_proto::{ClientMsgId, ConversationId, ConversationKind, DeviceId, Seq,
 const NAME_BYTES_MAX: usize = 64;
 const TITLE_BYTES_MAX: usize = 128;
 const CONTENT_TYPE_BYTES_MAX: usize = 64;
+/// A message that is gone before anybody can have read it is a mistake.
+const EXPIRY_AFTER_MS_MIN: u64 = 1_000;
 
 /// A field that is missing or out of its range.
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err, which passes errors by value")]
@@ -47,7 +49,7 @@ pub fn short_name(field: &str, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub fn send(request: v1::SendRequest, limits: &Limits) -> Result<(ConversationId, Action), Refusal> {
+pub fn send(now_ms: u64, request: v1::SendRequest, limits: &Limits) -> Result<(ConversationId, Action), Refusal> {
     let conversation = conversation_id(&request.conversation_id)?;
     let content = MessageBody { body: request.body, content_type: request.content_type };
     message_body(&content, limits)?;
@@ -55,6 +57,9 @@ pub fn send(request: v1::SendRequest, limits: &Limits) -> Result<(ConversationId
         true => None,
         false => Some(client_msg_id(&request.after_client_msg_id)?),
     };
+    if request.deliver_by_ms > now_ms.saturating_add(limits.expiry_after_ms_max) {
+        return Err(invalid(format!("deliver_by_ms is at most {} ms ahead", limits.expiry_after_ms_max)));
+    }
     let message = NewMessage {
         client_msg_id: client_msg_id(&request.client_msg_id)?,
         // The frame that it came in is let go of; the body alone lives on.
@@ -62,6 +67,8 @@ pub fn send(request: v1::SendRequest, limits: &Limits) -> Result<(ConversationId
         first_attempt: request.first_attempt,
         after,
         by: SentBy::Hand,
+        expiry: request.expiry.map(|expiry| self::expiry(expiry, limits)).transpose()?,
+        deliver_by_ms: request.deliver_by_ms,
     };
     Ok((conversation, Action::Send(message)))
 }
@@ -76,6 +83,22 @@ pub fn message_body(content: &MessageBody, limits: &Limits) -> Result<(), Refusa
         return Err(invalid(format!("content_type has at most {CONTENT_TYPE_BYTES_MAX} bytes")));
     }
     Ok(())
+}
+
+/// When messages disappear.
+fn expiry(expiry: v1::Expiry, limits: &Limits) -> Result<Expiry, Refusal> {
+    if expiry.after_ms > 0 && !(EXPIRY_AFTER_MS_MIN..=limits.expiry_after_ms_max).contains(&expiry.after_ms) {
+        let range = format!("{EXPIRY_AFTER_MS_MIN} to {}", limits.expiry_after_ms_max);
+        return Err(invalid(format!("the after_ms of an expiry is 0, or {range}")));
+    }
+    Ok(Expiry::from_proto(expiry))
+}
+
+pub fn set_expiry(request: &v1::SetExpiryRequest, limits: &Limits) -> Result<(ConversationId, Action), Refusal> {
+    let wanted = request.expiry.ok_or_else(|| invalid("expiry is missing"))?;
+    let action =
+        Action::SetExpiry { client_msg_id: client_msg_id(&request.client_msg_id)?, expiry: expiry(wanted, limits)? };
+    Ok((conversation_id(&request.conversation_id)?, action))
 }
 
 /// Not a member, or no such conversation.
@@ -212,8 +235,8 @@ mod tests {
         };
         let mut bytes = request.encode_to_vec();
         // Whatever field it hopes for.
-        (7..=64).for_each(|field| encoding::bool::encode(field, &true, &mut bytes));
-        let (_, action) = send(v1::SendRequest::decode(&*bytes).unwrap(), &Limits::default()).unwrap();
+        (9..=64).for_each(|field| encoding::bool::encode(field, &true, &mut bytes));
+        let (_, action) = send(0, v1::SendRequest::decode(&*bytes).unwrap(), &Limits::default()).unwrap();
         let Action::Send(message) = action else { unreachable!("a send is a send") };
         assert_eq!((message.by, &message.content.body[..]), (SentBy::Hand, &b"hello"[..]));
     }

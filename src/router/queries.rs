@@ -199,22 +199,23 @@ async fn lines(
 }
 
 fn line(id: ConversationId, summary: StoredSummary, acked: Seq) -> v1::ConversationSummary {
-    let StoredSummary { details, last, member, member_count } = summary;
+    let StoredSummary { details, last, shown, member, member_count } = summary;
     let end = last.as_ref().map_or(Position::START, |entry| Position { seq: entry.seq, ordinal: entry.ordinal });
     let position = member.position();
     v1::ConversationSummary {
         conversation_id: id.to_bytes(),
-        title: details.title,
-        last_entry: last.as_ref().map(|entry| entry.to_proto()),
+        last_entry: shown.as_ref().map(|entry| entry.to_proto()),
         last_seq: end.seq.as_u64(),
         last_ordinal: end.ordinal,
         read_seq: position.seq.as_u64(),
         read_ordinal: position.ordinal,
-        unread: member.unread(end),
+        unread: member.unread(end, &details.withdrawn),
         first_seq: member.first_seq().as_u64(),
         role: role(member.role).into(),
         member_count,
         acked_seq: acked.min(end.seq).as_u64(),
+        expiry: Some(details.expiry.to_proto()),
+        title: details.title,
     }
 }
 
@@ -250,7 +251,11 @@ mod tests {
                 ..v1::Entry::default()
             });
             let details = ConversationDetails::default();
-            line(id, StoredSummary { details, last: Some(last), member, member_count: 2 }, Seq::ZERO)
+            line(
+                id,
+                StoredSummary { details, shown: Some(last.clone()), last: Some(last), member, member_count: 2 },
+                Seq::ZERO,
+            )
         };
         let counted = |scheduled| {
             let line = line(scheduled);

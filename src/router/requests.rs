@@ -154,7 +154,7 @@ impl Core {
             }
             Request::Ack(ack) => self.on_ack(now_ms, to, online, &ack)?,
             Request::Send(request) => {
-                let (conversation, action) = parse::send(request, &limits)?;
+                let (conversation, action) = parse::send(now_ms, request, &limits)?;
                 self.route(now_ms, self.reply_to(to, ReplyKind::Send), user, conversation, action, effects)?;
             }
             Request::MarkRead(request) => {
@@ -168,6 +168,10 @@ impl Core {
             Request::RemoveMember(request) => {
                 let (conversation, action) = parse::remove_member(&request)?;
                 self.route(now_ms, self.reply_to(to, ReplyKind::ChangeMembers), user, conversation, action, effects)?;
+            }
+            Request::SetExpiry(request) => {
+                let (conversation, action) = parse::set_expiry(&request, &limits)?;
+                self.route(now_ms, self.reply_to(to, ReplyKind::SetExpiry), user, conversation, action, effects)?;
             }
             Request::AddMembers(request) => {
                 let (conversation, action) = parse::add_members(&request, &limits)?;

@@ -1,6 +1,6 @@
 //! The log of every conversation, with its members and their positions.
 
-use super::StoreError;
+use super::{StoreError, TimerChange};
 pub use crate::chat::ConversationDetails;
 use crate::chat::{LogEntry, Member, MemberChange};
 use futures_util::future::BoxFuture;
@@ -67,6 +67,28 @@ pub struct Commit {
     pub members: Vec<MemberChange>,
     /// Set when the details are new or changed.
     pub details: Option<ConversationDetails>,
+    /// Entries that take the place of older ones with the same seq, all of which are at most `after`. What was there before
+    /// is not read any more, and is gone from the disk when the store has next tidied up there. They keep sender and
+    /// `client_msg_id`, so [`LogStore::find_send`] finds them as before.
+    pub rewritten: Vec<LogEntry>,
+    /// Timers of the conversation. They are durable when the commit is, and may be although the commit is not; whoever
+    /// they fire for looks whether what they were made for is there.
+    pub timers: Vec<TimerChange>,
+}
+
+impl Commit {
+    /// A change of nothing yet.
+    pub fn after(conversation: ConversationId, after: Seq) -> Self {
+        Self {
+            conversation,
+            after,
+            entries: Vec::new(),
+            members: Vec::new(),
+            details: None,
+            rewritten: Vec::new(),
+            timers: Vec::new(),
+        }
+    }
 }
 
 /// What became of a [`Commit`].
@@ -95,6 +117,9 @@ pub struct LoadedConversation {
     pub tail: Vec<LogEntry>,
 }
 
+/// How many entries a summary looks through for one to show.
+pub const SHOWN_LOOK_BACK: usize = 4_096;
+
 /// What a conversation list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSummary {
@@ -102,6 +127,9 @@ pub struct StoredSummary {
     pub details: ConversationDetails,
     /// The newest entry.
     pub last: Option<LogEntry>,
+    /// The newest entry that there is something to show of ([`LogEntry::is_shown`]), if it is among the newest
+    /// [`SHOWN_LOOK_BACK`].
+    pub shown: Option<LogEntry>,
     /// The user's own row.
     pub member: Member,
     /// Members in all.

@@ -12,7 +12,8 @@ mod timers;
 mod users;
 
 pub use log::{
-    Commit, CommitOutcome, ConversationDetails, Direction, LoadedConversation, LogStore, PageLimit, StoredSummary,
+    Commit, CommitOutcome, ConversationDetails, Direction, LoadedConversation, LogStore, PageLimit, SHOWN_LOOK_BACK,
+    StoredSummary,
 };
 pub use timers::{
     DueTimer, TIMER_PAYLOAD_BYTES_MAX, TimerChange, TimerId, TimerKey, TimerKind, TimerOutcome, TimerOwner, TimerRow,

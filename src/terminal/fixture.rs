@@ -169,7 +169,8 @@ pub fn profile(user_id: u64, username: &str) -> UserProfile {
 
 /// A message that was said `seq` minutes after [`TODAY_MS`].
 pub fn message(seq: u64, sender_id: u64, text: &str) -> Entry {
-    let message = Message { body: text.to_owned().into(), content_type: String::new(), scheduled: false };
+    let message =
+        Message { body: text.to_owned().into(), content_type: String::new(), scheduled: false, ..Message::default() };
     entry(seq, sender_id, Content::Message(message))
 }
 

@@ -45,7 +45,7 @@ impl Planned {
             id: ClientMsgId::from_slice(&schedule_id).ok()?,
             conversation: ConversationId::from_slice(&conversation_id).ok()?,
             due_ms,
-            message: Message { body, content_type, scheduled: true },
+            message: Message { body, content_type, scheduled: true, ..Message::default() },
             failure: failure.map(Refusal::from),
         })
     }

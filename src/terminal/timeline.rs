@@ -75,7 +75,8 @@ impl Item {
                 member: removed.member_id,
                 new_owner: (removed.new_owner_id != 0).then_some(removed.new_owner_id),
             },
-            None => ItemContent::Unknown,
+            Some(Content::Withdrawn(_) | Content::Expired(_) | Content::Undelivered(_) | Content::ExpiryChanged(_))
+            | None => ItemContent::Unknown,
         };
         Self {
             seq: entry.seq,
@@ -304,7 +305,7 @@ mod tests {
     use super::*;
 
     fn entry(seq: u64) -> v1::Entry {
-        let message = v1::Message { body: format!("m{seq}").into(), content_type: String::new(), scheduled: false };
+        let message = v1::Message { body: format!("m{seq}").into(), ..v1::Message::default() };
         v1::Entry { seq, sender_id: 1, content: Some(Content::Message(message)), ..v1::Entry::default() }
     }
 
@@ -394,7 +395,12 @@ mod tests {
         let mut timeline = opened(0);
         for seq in 1..=3 {
             let body = vec![b'x'; TEXT_BYTES_MAX / 2].into();
-            let content = Some(Content::Message(v1::Message { body, content_type: String::new(), scheduled: false }));
+            let content = Some(Content::Message(v1::Message {
+                body,
+                content_type: String::new(),
+                scheduled: false,
+                ..v1::Message::default()
+            }));
             timeline.on_entry(Item::new(&v1::Entry { seq, content, ..v1::Entry::default() }));
         }
         assert_eq!(seqs(&timeline), [2, 3]);
@@ -412,9 +418,19 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_named_and_not_printed() {
-        let image = v1::Message { body: vec![0x1b; 7].into(), content_type: "image/png".into(), scheduled: false };
+        let image = v1::Message {
+            body: vec![0x1b; 7].into(),
+            content_type: "image/png".into(),
+            scheduled: false,
+            ..v1::Message::default()
+        };
         assert_eq!(message_text(&image), "[image/png, 7 bytes]");
-        let broken = v1::Message { body: vec![b'a', 0xff, 0x1b].into(), content_type: String::new(), scheduled: false };
+        let broken = v1::Message {
+            body: vec![b'a', 0xff, 0x1b].into(),
+            content_type: String::new(),
+            scheduled: false,
+            ..v1::Message::default()
+        };
         assert_eq!(message_text(&broken), "a\u{fffd}␛");
     }
 }

@@ -137,6 +137,7 @@ impl Disk {
         Some(StoredSummary {
             details: stored.details.clone(),
             last: stored.log.last().cloned(),
+            shown: stored.log.iter().rev().find(|entry| entry.is_shown).cloned(),
             member: member.clone(),
             member_count: stored.members.len() as u32,
         })

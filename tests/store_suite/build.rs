@@ -54,7 +54,7 @@ pub fn entries(seqs: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
 }
 
 pub fn nothing(conversation: ConversationId, after: u64) -> Commit {
-    Commit { conversation, after: Seq(after), entries: vec![], members: vec![], details: None }
+    Commit::after(conversation, Seq(after))
 }
 
 /// Adds these entries after the one before the first of them.
@@ -81,7 +81,7 @@ pub fn take(n: u64) -> MemberChange {
 }
 
 pub fn titled(title: &str) -> ConversationDetails {
-    ConversationDetails { title: title.to_owned() }
+    ConversationDetails { title: title.to_owned(), ..ConversationDetails::default() }
 }
 
 pub fn account(id: u64, name: &str) -> UserRecord {

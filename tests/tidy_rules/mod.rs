@@ -40,7 +40,7 @@ const COMPOSITION: [&str; 4] = ["lib", "main", "server", "command"];
 
 /// Modules that do no I/O, know no clock, and therefore import no other crates than these.
 const PURE: [&str; 3] = ["src/chat/", "src/timer/tick", "src/timer/wheel"];
-const PURE_CRATES: [&str; 4] = ["bytes", "godwit_proto", "prost", "thiserror"];
+const PURE_CRATES: [&str; 5] = ["bytes", "godwit_proto", "prost", "roaring", "thiserror"];
 
 /// Crates that only these files name, so that they can be replaced there.
 const OWNED_CRATES: [(&str, &[&str]); 4] = [

@@ -77,6 +77,8 @@ pub enum ErrorCode {
     /// As many scheduled messages as the server keeps track of were sent since their author last looked into the
     /// conversation. To read or to write there by hand makes room.
     ScheduledUnreadLimit = 307,
+    /// deliver_by_ms has passed. The message was not stored.
+    DeadlinePassed = 308,
     /// The user has no scheduled message with this id: it was sent or cancelled, or never was.
     ScheduleNotFound = 310,
     /// The user has scheduled as many messages as the server allows.
@@ -132,6 +134,7 @@ impl ErrorCode {
             Self::SeqOutOfRange => "ERROR_CODE_SEQ_OUT_OF_RANGE",
             Self::OutOfOrder => "ERROR_CODE_OUT_OF_ORDER",
             Self::ScheduledUnreadLimit => "ERROR_CODE_SCHEDULED_UNREAD_LIMIT",
+            Self::DeadlinePassed => "ERROR_CODE_DEADLINE_PASSED",
             Self::ScheduleNotFound => "ERROR_CODE_SCHEDULE_NOT_FOUND",
             Self::TooManyScheduled => "ERROR_CODE_TOO_MANY_SCHEDULED",
             Self::DueOutOfRange => "ERROR_CODE_DUE_OUT_OF_RANGE",
@@ -175,6 +178,7 @@ impl ErrorCode {
             "ERROR_CODE_SEQ_OUT_OF_RANGE" => Some(Self::SeqOutOfRange),
             "ERROR_CODE_OUT_OF_ORDER" => Some(Self::OutOfOrder),
             "ERROR_CODE_SCHEDULED_UNREAD_LIMIT" => Some(Self::ScheduledUnreadLimit),
+            "ERROR_CODE_DEADLINE_PASSED" => Some(Self::DeadlinePassed),
             "ERROR_CODE_SCHEDULE_NOT_FOUND" => Some(Self::ScheduleNotFound),
             "ERROR_CODE_TOO_MANY_SCHEDULED" => Some(Self::TooManyScheduled),
             "ERROR_CODE_DUE_OUT_OF_RANGE" => Some(Self::DueOutOfRange),
@@ -256,6 +260,9 @@ pub struct Limits {
     /// Scheduled messages on one page of a list.
     #[prost(uint32, tag = "11")]
     pub scheduled_per_page_max: u32,
+    /// How long after its start a message may expire at the latest, and how far ahead the end of its delivery may be.
+    #[prost(uint64, tag = "12")]
+    pub expiry_after_ms_max: u64,
 }
 /// Makes an account and logs this device in. Answered with AuthenticateResponse.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -399,7 +406,7 @@ pub struct Entry {
     #[prost(bytes = "bytes", tag = "5")]
     pub client_msg_id: ::prost::bytes::Bytes,
     /// An entry without known content comes from a newer server: show nothing, but count its seq.
-    #[prost(oneof = "entry::Content", tags = "10, 11, 12, 13")]
+    #[prost(oneof = "entry::Content", tags = "10, 11, 12, 13, 14, 15, 16, 17")]
     pub content: ::core::option::Option<entry::Content>,
 }
 /// Nested message and enum types in `Entry`.
@@ -415,6 +422,14 @@ pub mod entry {
         MembersAdded(super::MembersAdded),
         #[prost(message, tag = "13")]
         MemberRemoved(super::MemberRemoved),
+        #[prost(message, tag = "14")]
+        Withdrawn(super::Withdrawn),
+        #[prost(message, tag = "15")]
+        Expired(super::Expired),
+        #[prost(message, tag = "16")]
+        Undelivered(super::Undelivered),
+        #[prost(message, tag = "17")]
+        ExpiryChanged(super::ExpiryChanged),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -429,6 +444,57 @@ pub struct Message {
     /// and for them it is not unread. Only the server sets it.
     #[prost(bool, tag = "3")]
     pub scheduled: bool,
+    /// When it disappears for everybody: milliseconds since 1970-01-01 UTC, by the server's clock; 0: not at a known time.
+    #[prost(uint64, tag = "4")]
+    pub expires_ms: u64,
+    /// Not 0: it disappears so many milliseconds after the first member other than its sender has read it.
+    #[prost(uint64, tag = "5")]
+    pub expires_after_read_ms: u64,
+    /// Not 0: whoever has not acknowledged it by then does not get it any more, and an Undelivered says who. 0 again once that
+    /// is decided.
+    #[prost(uint64, tag = "6")]
+    pub deliver_by_ms: u64,
+}
+/// Stands where a message was, with its seq and ordinal, sender, time and client_msg_id. It is not unread.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Withdrawn {
+    #[prost(enumeration = "WithdrawnReason", tag = "1")]
+    pub reason: i32,
+    /// As in the message.
+    #[prost(bool, tag = "2")]
+    pub scheduled: bool,
+}
+/// These messages have disappeared: drop them. Made by the server; sender_id is that of the first of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Expired {
+    /// Ascending.
+    #[prost(uint64, repeated, tag = "1")]
+    pub seqs: ::prost::alloc::vec::Vec<u64>,
+}
+/// The delivery of a message ended, and these members did not acknowledge it in time: they drop it, and for them it is not
+/// unread. Made by the server; sender_id is that of the message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Undelivered {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// Ascending.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub member_ids: ::prost::alloc::vec::Vec<u64>,
+}
+/// From here on, messages that say nothing else expire like this.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpiryChanged {
+    #[prost(message, optional, tag = "1")]
+    pub expiry: ::core::option::Option<Expiry>,
+}
+/// When a message disappears.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Expiry {
+    /// So many milliseconds after the start; 0: never. At most expiry_after_ms_max.
+    #[prost(uint64, tag = "1")]
+    pub after_ms: u64,
+    #[prost(enumeration = "ExpiryStart", tag = "2")]
+    pub start: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GroupCreated {
@@ -473,6 +539,13 @@ pub struct SendRequest {
     /// Set it to the previous message that was still unacknowledged, so that a refused message is not overtaken.
     #[prost(bytes = "bytes", tag = "6")]
     pub after_client_msg_id: ::prost::bytes::Bytes,
+    /// When the message disappears; absent: as the conversation says.
+    #[prost(message, optional, tag = "7")]
+    pub expiry: ::core::option::Option<Expiry>,
+    /// Not 0: whoever has not acknowledged it by then does not get it any more. Milliseconds since 1970-01-01 UTC, by the
+    /// server's clock; a time to come.
+    #[prost(uint64, tag = "8")]
+    pub deliver_by_ms: u64,
 }
 /// The message is durable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -563,7 +636,8 @@ pub struct ConversationSummary {
     /// Empty for a direct conversation.
     #[prost(string, tag = "2")]
     pub title: ::prost::alloc::string::String,
-    /// The newest entry; absent while a direct conversation has none.
+    /// The newest entry that there is something to show of: neither Withdrawn nor Expired nor Undelivered. Absent if there is
+    /// none, or if it lies too far back.
     #[prost(message, optional, tag = "3")]
     pub last_entry: ::core::option::Option<Entry>,
     #[prost(uint64, tag = "4")]
@@ -575,7 +649,8 @@ pub struct ConversationSummary {
     pub read_seq: u64,
     #[prost(uint64, tag = "7")]
     pub read_ordinal: u64,
-    /// last_ordinal - read_ordinal, less the member's own scheduled messages after read_seq.
+    /// last_ordinal - read_ordinal, less the messages after read_seq that were withdrawn, for everybody or for this member,
+    /// and the member's own scheduled ones.
     #[prost(uint64, tag = "8")]
     pub unread: u64,
     /// The first seq that this member may read.
@@ -588,6 +663,9 @@ pub struct ConversationSummary {
     /// What this device acknowledged last, as far as the server noted it; 0 if it never did.
     #[prost(uint64, tag = "12")]
     pub acked_seq: u64,
+    /// How messages that say nothing else expire.
+    #[prost(message, optional, tag = "13")]
+    pub expiry: ::core::option::Option<Expiry>,
 }
 /// What changed since the client last looked. On a bulk stream. The server walks the user's conversations in the order
 /// of their ids, a page a request.
@@ -724,6 +802,23 @@ pub struct ChangeMembersResponse {
     #[prost(uint64, tag = "1")]
     pub seq: u64,
 }
+/// Sets how messages expire from now on that say nothing else. Either member of a direct conversation may, and the owner of
+/// a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetExpiryRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub client_msg_id: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "3")]
+    pub expiry: ::core::option::Option<Expiry>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetExpiryResponse {
+    /// Of the ExpiryChanged entry; 0 when it was so already.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+}
 /// The members of a group, ascending by user id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListMembersRequest {
@@ -749,6 +844,69 @@ pub struct Member {
     /// The seq at which the member joined.
     #[prost(uint64, tag = "3")]
     pub joined_seq: u64,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WithdrawnReason {
+    Unspecified = 0,
+    /// It has disappeared, for everybody.
+    Expired = 1,
+    /// Its delivery ended before it reached this user.
+    Undelivered = 2,
+}
+impl WithdrawnReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WITHDRAWN_REASON_UNSPECIFIED",
+            Self::Expired => "WITHDRAWN_REASON_EXPIRED",
+            Self::Undelivered => "WITHDRAWN_REASON_UNDELIVERED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WITHDRAWN_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "WITHDRAWN_REASON_EXPIRED" => Some(Self::Expired),
+            "WITHDRAWN_REASON_UNDELIVERED" => Some(Self::Undelivered),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExpiryStart {
+    /// As EXPIRY_START_SENT.
+    Unspecified = 0,
+    /// The server accepted it.
+    Sent = 1,
+    /// The first member other than its sender has read it.
+    Read = 2,
+}
+impl ExpiryStart {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPIRY_START_UNSPECIFIED",
+            Self::Sent => "EXPIRY_START_SENT",
+            Self::Read => "EXPIRY_START_READ",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPIRY_START_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPIRY_START_SENT" => Some(Self::Sent),
+            "EXPIRY_START_READ" => Some(Self::Read),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -939,7 +1097,7 @@ pub struct ClientFrame {
     pub request_id: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -993,6 +1151,8 @@ pub mod client_frame {
         SendScheduled(super::SendScheduledRequest),
         #[prost(message, tag = "24")]
         ListScheduled(super::ListScheduledRequest),
+        #[prost(message, tag = "25")]
+        SetExpiry(super::SetExpiryRequest),
     }
 }
 /// What the server writes, on any stream.
@@ -1003,7 +1163,7 @@ pub struct ServerFrame {
     pub request_id: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -1055,5 +1215,7 @@ pub mod server_frame {
         ListScheduled(super::ListScheduledResponse),
         #[prost(message, tag = "23")]
         Scheduled(super::ScheduledPush),
+        #[prost(message, tag = "24")]
+        SetExpiry(super::SetExpiryResponse),
     }
 }

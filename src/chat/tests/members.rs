@@ -25,7 +25,7 @@ fn a_group_begins_with_its_creator_as_owner_and_a_row_for_everybody() {
         })
         .collect();
     assert_eq!(rows, [(ALICE, Role::Owner, Seq(1)), (BOB, Role::Member, Seq(1))]);
-    assert_eq!(change.details, Some(ConversationDetails { title: "crew".into() }));
+    assert_eq!(change.details, Some(ConversationDetails { title: "crew".into(), ..ConversationDetails::default() }));
 }
 
 #[test]

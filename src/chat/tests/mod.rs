@@ -27,6 +27,8 @@ struct Talk {
     conversation: Conversation<Ticket>,
     limits: ConversationLimits,
     now_ms: u64,
+    /// As the store has them.
+    details: ConversationDetails,
     next_ticket: Ticket,
     /// What the store has not answered.
     commits: std::collections::VecDeque<Change>,
@@ -37,6 +39,8 @@ struct Talk {
     /// Every fan-out: seq, recipients, and the session that is left out.
     pushed: Vec<(u64, Vec<u64>, Option<Ticket>)>,
     read_pushed: Vec<(u64, u64)>,
+    /// The timers that may be there.
+    waits: Vec<Wait>,
     /// Whose read position nobody knows.
     read_unknown: Vec<u64>,
 }
@@ -59,6 +63,8 @@ impl Talk {
             replies: Vec::new(),
             pushed: Vec::new(),
             read_pushed: Vec::new(),
+            details: ConversationDetails::default(),
+            waits: Vec::new(),
             read_unknown: Vec::new(),
         }
     }
@@ -105,7 +111,7 @@ impl Talk {
             true => Conversation::new(id, self.limits),
             false => {
                 let members = self.rows.values().cloned().collect();
-                Conversation::load(id, self.limits, ConversationDetails::default(), members, tail)
+                Conversation::load(id, self.limits, self.details.clone(), members, tail)
             }
         };
     }
@@ -121,7 +127,14 @@ impl Talk {
 
     /// What the store has of a change that it made durable.
     fn store(&mut self, change: Change) {
+        for entry in change.rewritten {
+            let index = entry.seq.as_u64() as usize - 1;
+            self.log[index] = entry;
+        }
         self.log.extend(change.entries);
+        if let Some(details) = change.details {
+            self.details = details;
+        }
         for change in change.members {
             match change {
                 MemberChange::Put(member) | MemberChange::Update(member) => self.rows.insert(member.user, member),
@@ -143,6 +156,7 @@ impl Talk {
         for effect in effects {
             match effect {
                 Effect::Commit(change) => self.commits.push_back(change),
+                Effect::Wait(waits) => self.waits.extend(waits),
                 Effect::Reply(ticket, reply) => self.replies.push((ticket, reply)),
                 Effect::FanOut { entry, to, except } => {
                     let to = to.iter().map(|user| user.as_u64()).collect();
@@ -180,7 +194,7 @@ impl Talk {
 
     /// What the rules would say now.
     fn unread(&self, who: u64) -> u64 {
-        self.conversation.members[&user(who)].unread(self.conversation.durable())
+        self.conversation.members[&user(who)].unread(self.conversation.durable(), &self.conversation.details.withdrawn)
     }
 }
 
@@ -203,5 +217,13 @@ fn text(id: u128, by: SentBy) -> Action {
 
 fn new_message(id: u128, by: SentBy) -> NewMessage {
     let content = MessageBody { body: Bytes::from(format!("message {id}")), content_type: String::new() };
-    NewMessage { client_msg_id: msg(id), content, first_attempt: false, after: None, by }
+    NewMessage {
+        client_msg_id: msg(id),
+        content,
+        first_attempt: false,
+        after: None,
+        by,
+        expiry: None,
+        deliver_by_ms: 0,
+    }
 }

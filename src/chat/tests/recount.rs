@@ -135,7 +135,11 @@ impl Recounted {
         assert_eq!(talk.conversation.durable(), last);
         for (who, row) in &talk.rows {
             let counted = recount(&talk.log, &self.marked, who.as_u64(), talk.log.len());
-            assert_eq!((row.position().seq.0 as usize, row.unread(last)), counted, "the row of {who:?}");
+            assert_eq!(
+                (row.position().seq.0 as usize, row.unread(last, &self.talk.details.withdrawn)),
+                counted,
+                "the row of {who:?}"
+            );
         }
         // The rules are ahead of the store.
         let mut log = talk.log.clone();
@@ -146,7 +150,11 @@ impl Recounted {
         }
         for (who, member) in &talk.conversation.members {
             let counted = recount(&log, &marked, who.as_u64(), talk.log.len());
-            assert_eq!((member.position().seq.0 as usize, member.unread(last)), counted, "the member {who:?}");
+            assert_eq!(
+                (member.position().seq.0 as usize, member.unread(last, &self.talk.details.withdrawn)),
+                counted,
+                "the member {who:?}"
+            );
             assert!(member.scheduled.seqs().iter().all(|seq| *seq > member.position().seq), "{member:?}");
         }
     }

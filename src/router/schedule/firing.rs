@@ -85,6 +85,8 @@ impl Scheduler {
             first_attempt: false,
             after: None,
             by: SentBy::Schedule,
+            expiry: None,
+            deliver_by_ms: 0,
         };
         let input = Input { reply_to: answer, user: message.author, action: Action::Send(send) };
         let conversation = message.conversation;

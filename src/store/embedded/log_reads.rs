@@ -233,6 +233,7 @@ impl Rows<'_> {
         };
         Ok(Some(StoredSummary {
             details: pending.details.unwrap_or_else(|| details(row)),
+            shown: last.clone(),
             last,
             member,
             member_count: u32::try_from(member_count).map_err(|_| RowError::Damaged("member count".to_owned()))?,
@@ -321,5 +322,5 @@ impl Rows<'_> {
 }
 
 fn details(row: Option<ConversationRow>) -> ConversationDetails {
-    ConversationDetails { title: row.map(|row| row.title).unwrap_or_default() }
+    ConversationDetails { title: row.map(|row| row.title).unwrap_or_default(), ..ConversationDetails::default() }
 }

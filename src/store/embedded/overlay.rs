@@ -305,7 +305,7 @@ mod tests {
         let user = UserId::new(1).unwrap();
         let record = |number, seq: u64, change| {
             let entries = vec![entry(seq, seq as u8)];
-            let commit = Commit { conversation, after: Seq(seq - 1), entries, members: vec![change], details: None };
+            let commit = Commit { entries, members: vec![change], ..Commit::after(conversation, Seq(seq - 1)) };
             Arc::new(Record::encode(number, vec![commit], Vec::new()).0)
         };
         let mut overlay = Overlay::default();

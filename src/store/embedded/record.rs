@@ -155,7 +155,9 @@ impl CommitRow {
             after: Seq(self.after),
             entries: self.entries.into_iter().map(LogEntry::decode).collect::<Result<_, _>>()?,
             members: self.members.iter().map(MemberChangeRow::change).collect::<Result<_, _>>()?,
-            details: self.title.map(|title| ConversationDetails { title }),
+            details: self.title.map(|title| ConversationDetails { title, ..ConversationDetails::default() }),
+            rewritten: Vec::new(),
+            timers: Vec::new(),
         })
     }
 }
@@ -186,13 +188,12 @@ mod tests {
         member.own = Position { seq: Seq(4), ordinal: 3 };
         member.scheduled = [Seq(5), Seq(900)].into_iter().collect();
         let commit = Commit {
-            conversation: ConversationId::group([9; 16]),
-            after: Seq(3),
             entries: vec![entry],
             members: vec![MemberChange::Put(member), MemberChange::Remove(user)],
-            details: Some(ConversationDetails { title: "Über uns".to_owned() }),
+            details: Some(ConversationDetails { title: "Über uns".to_owned(), ..ConversationDetails::default() }),
+            ..Commit::after(ConversationId::group([9; 16]), Seq(3))
         };
-        let untouched = Commit { entries: vec![], members: vec![], details: None, after: Seq::ZERO, ..commit };
+        let untouched = Commit::after(commit.conversation, Seq::ZERO);
         let key = TimerKey { kind: TimerKind(3), owner: TimerOwner::User(user), id: TimerId([8; 16]) };
         let row = TimerRow { key, due_ms: 0, payload: Bytes::from_static(b"later") };
         let of_conversation = TimerKey { owner: TimerOwner::Conversation(untouched.conversation), ..key };
@@ -207,11 +208,8 @@ mod tests {
     #[test]
     fn a_truncated_record_is_not_read() {
         let commit = Commit {
-            conversation: ConversationId::group([9; 16]),
-            after: Seq(3),
-            entries: vec![],
             members: vec![MemberChange::Remove(UserId::new(1).unwrap())],
-            details: None,
+            ..Commit::after(ConversationId::group([9; 16]), Seq(3))
         };
         let (_, value) = Record::encode(12, vec![commit], Vec::new());
         assert!(Record::decode(&value[..value.len() - 1]).is_err());

@@ -256,8 +256,7 @@ mod tests {
         };
         let member = Member::new(UserId::new(number).unwrap(), Role::Member, Position::START);
         let members = vec![MemberChange::Put(member)];
-        let commit =
-            Commit { conversation: group(), after, entries: seqs.map(entry).collect(), members, details: None };
+        let commit = Commit { entries: seqs.map(entry).collect(), members, ..Commit::after(group(), after) };
         Arc::new(Record::encode(number, vec![commit], Vec::new()).0)
     }
 
@@ -307,8 +306,7 @@ mod tests {
 
     /// One commit of record `number` that changes a member and nothing else.
     fn member_record(number: u64, change: MemberChange) -> Arc<Record> {
-        let commit =
-            Commit { conversation: group(), after: Seq::ZERO, entries: vec![], members: vec![change], details: None };
+        let commit = Commit { members: vec![change], ..Commit::after(group(), Seq::ZERO) };
         Arc::new(Record::encode(number, vec![commit], Vec::new()).0)
     }
 

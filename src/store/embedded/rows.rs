@@ -159,6 +159,7 @@ impl MemberRow {
             read: Position { seq: Seq(self.read_seq), ordinal: self.read_ordinal },
             own: Position { seq: Seq(self.own_seq), ordinal: self.own_ordinal },
             scheduled: self.scheduled_seqs.iter().map(|seq| Seq(*seq)).collect(),
+            missed: crate::chat::Ordinals::NONE,
         })
     }
 }

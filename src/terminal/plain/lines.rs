@@ -45,6 +45,9 @@ pub fn entry(name: &str, entry: &Entry, people: &People) -> Option<String> {
         Content::GroupCreated(created) => ("created", names(&created.member_ids, people)),
         Content::MembersAdded(added) => ("added", names(&added.member_ids, people)),
         Content::MemberRemoved(removed) => ("removed", field(&people.name(removed.member_id))),
+        Content::Withdrawn(_) | Content::Expired(_) | Content::Undelivered(_) | Content::ExpiryChanged(_) => {
+            return None;
+        }
     };
     let sender = field(&people.name(entry.sender_id));
     Some(format!("{word}\t{}\t{}\t{sender}\t{last}", field(name), entry.seq))
@@ -56,7 +59,7 @@ pub fn people(entry: &Entry) -> impl Iterator<Item = u64> {
         Some(Content::GroupCreated(created)) => (created.member_ids.as_slice(), None),
         Some(Content::MembersAdded(added)) => (added.member_ids.as_slice(), None),
         Some(Content::MemberRemoved(removed)) => (&[][..], Some(removed.member_id)),
-        Some(Content::Message(_)) | None => (&[][..], None),
+        Some(_) | None => (&[][..], None),
     };
     members.iter().copied().chain(member).chain([entry.sender_id])
 }
@@ -161,7 +164,12 @@ mod tests {
     #[test]
     fn a_message_is_one_line_whatever_is_in_it() {
         let body = "two\nlines\tand \\ \u{1b}[2J".into();
-        let message = said(Content::Message(Message { body, content_type: String::new(), scheduled: false }));
+        let message = said(Content::Message(Message {
+            body,
+            content_type: String::new(),
+            scheduled: false,
+            ..Message::default()
+        }));
         let line = entry("#a\tb", &message, &people()).unwrap();
         assert_eq!(line, "message\t#a\\tb\t7\talice\ttwo\\nlines\\tand \\\\ \\u{1b}[2J");
     }
