@@ -146,7 +146,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             Action::SetExpiry { client_msg_id, expiry } => {
                 self.on_set_expiry(now_ms, input, *client_msg_id, *expiry, effects)
             }
-            Action::Expire { entries, upto } => self.on_expire(now_ms, input, entries, *upto, effects),
+            Action::Expire(entries) => self.on_expire(now_ms, input, entries, effects),
             Action::StartExpiry { entries, read_ms } => self.on_start_expiry(input, entries, *read_ms, effects),
             Action::EndDelivery { entry, missed } => self.on_end_delivery(now_ms, input, entry, missed, effects),
         };
@@ -385,7 +385,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         };
         let answer_tells = match &input.action {
             Action::Send(NewMessage { by, .. }) => *by == SentBy::Hand,
-            Action::Expire { .. } | Action::StartExpiry { .. } | Action::EndDelivery { .. } => false,
+            Action::Expire(_) | Action::StartExpiry { .. } | Action::EndDelivery { .. } => false,
             _ => true,
         };
         let replies = vec![(input.reply_to.clone(), reply)];

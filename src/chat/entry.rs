@@ -31,6 +31,10 @@ pub struct LogEntry {
     pub sent_ms: u64,
     /// From this moment on it is not handed out as it is: a message may expire, or its delivery end. [`NEVER_MS`]: always.
     pub until_ms: u64,
+    /// When its delivery ends; 0: it does not, or has.
+    pub deliver_by_ms: u64,
+    /// It is a message whose delivery has ended: not every member may see it.
+    pub delivery_ended: bool,
     /// Whether there is something to show: markers of withdrawn messages, and entries that only speak of such, have nothing.
     pub is_shown: bool,
     /// The protobuf encoding of the whole entry.
@@ -83,15 +87,24 @@ impl LogEntry {
             client_msg_id: ClientMsgId::from_slice(&entry.client_msg_id).map_err(|_| damaged())?,
             sent_ms: entry.sent_ms,
             until_ms: until_ms(entry),
+            deliver_by_ms: deliver_by_ms(entry),
+            delivery_ended: matches!(&entry.content, Some(Content::Message(message)) if message.delivery_ended),
             is_shown: is_shown(entry),
             encoded,
         })
     }
 }
 
+fn deliver_by_ms(entry: &v1::Entry) -> u64 {
+    match &entry.content {
+        Some(Content::Message(message)) if !message.delivery_ended => message.deliver_by_ms,
+        _ => 0,
+    }
+}
+
 fn until_ms(entry: &v1::Entry) -> u64 {
     let Some(Content::Message(message)) = &entry.content else { return NEVER_MS };
-    [message.expires_ms, message.deliver_by_ms].into_iter().filter(|at_ms| *at_ms > 0).min().unwrap_or(NEVER_MS)
+    [message.expires_ms, deliver_by_ms(entry)].into_iter().filter(|at_ms| *at_ms > 0).min().unwrap_or(NEVER_MS)
 }
 
 fn is_shown(entry: &v1::Entry) -> bool {

@@ -63,9 +63,6 @@ pub enum WaitFor {
     DeliveryEnd(Seq),
 }
 
-/// How long the server waits before it looks again at what is on its way to the store.
-const ON_ITS_WAY_RETRY_MS: u32 = 50;
-
 impl<R: Clone + PartialEq> Conversation<R> {
     pub(super) fn on_set_expiry(
         &mut self,
@@ -99,13 +96,8 @@ impl<R: Clone + PartialEq> Conversation<R> {
         now_ms: u64,
         input: &Input<R>,
         entries: &[LogEntry],
-        upto: Seq,
         effects: &mut Vec<Effect<R>>,
     ) -> Result<(), Stop> {
-        if self.durable().seq < upto && upto <= self.last.seq {
-            let refusal = "what expires is on its way to the store";
-            return Err(Refusal::retry(ErrorCode::Overloaded, refusal, ON_ITS_WAY_RETRY_MS).into());
-        }
         let mut draft = Draft::default();
         for entry in entries.iter().filter(|entry| is_expired(&entry.to_proto(), now_ms)) {
             if !self.details.withdrawn.insert(entry.ordinal) {
@@ -170,7 +162,9 @@ impl<R: Clone + PartialEq> Conversation<R> {
     ) -> Result<(), Stop> {
         let mut decided = entry.to_proto();
         let is_open = match &mut decided.content {
-            Some(Content::Message(message)) => std::mem::take(&mut message.deliver_by_ms) != 0,
+            Some(Content::Message(message)) => {
+                message.deliver_by_ms > 0 && !std::mem::replace(&mut message.delivery_ended, true)
+            }
             _ => false,
         };
         if !is_open || self.details.withdrawn.contains(entry.ordinal) {

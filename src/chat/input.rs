@@ -52,13 +52,9 @@ pub enum Action {
         /// How.
         expiry: Expiry,
     },
-    /// Messages disappear. The server asks this itself, as all that follows; the user is the sender of the first of them.
-    Expire {
-        /// As the store has them.
-        entries: Vec<LogEntry>,
-        /// It was asked for everything that is due up to here. What of it the store did not have may be on its way.
-        upto: Seq,
-    },
+    /// These messages, as the store has them, disappear. The server asks this itself, as all that follows; the user is the
+    /// sender of the first of them.
+    Expire(Vec<LogEntry>),
     /// Messages that expire from being read were read.
     StartExpiry {
         /// As the store has them.

@@ -46,6 +46,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             expires_ms: expiry.deadline_ms(sent_ms),
             expires_after_read_ms: if expiry.from_reading { expiry.after_ms } else { 0 },
             deliver_by_ms: message.deliver_by_ms,
+            delivery_ended: false,
         });
         let entry = self.next_entry(now_ms, input.user, message.client_msg_id, content);
         let mut waits = self.waits_of(&entry, message);

@@ -2,7 +2,9 @@
 
 use super::{
     Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, Push, ReplyAddress, SessionId,
-    SessionRef, frames,
+    SessionRef,
+    expiry::{self, Expirer},
+    frames,
     meters::CoreMeters,
     owner::Owner,
     presence::Presence,
@@ -40,6 +42,7 @@ pub struct Core {
     pub(super) owner: Owner,
     timers: Timers,
     scheduler: Scheduler,
+    expirer: Expirer,
     /// Mail to oneself, handled before the input is done with.
     local: VecDeque<Mail>,
     /// The sessions here that a push goes to. Kept for its memory.
@@ -63,6 +66,7 @@ impl Core {
             owner: Owner::new(placement, limits, services.clone()),
             timers: Timers::new(id, placement, &limits, services.clone()),
             scheduler: Scheduler::new(id, placement, limits, services.clone()),
+            expirer: Expirer::new(placement, services.clone()),
             services,
             sessions: HashMap::new(),
             local: VecDeque::new(),
@@ -260,14 +264,21 @@ impl Core {
             Mail::Fired(number, reply) => {
                 self.scheduler.on_fired(now_ms, number, reply, &mut self.timers, effects);
             }
+            Mail::Expired(number, reply) => {
+                self.expirer.on_done(now_ms, number, &reply, &mut self.timers, effects);
+            }
+            Mail::Armed(due) => due.into_iter().for_each(|timer| self.timers.arm(timer)),
+            Mail::Delivered(conversation, seq, user, deliver_by_ms) => {
+                self.expirer.on_delivered(conversation, seq, user, deliver_by_ms, effects);
+            }
             Mail::FanOut(push, users, except) => {
                 let mut here = std::mem::take(&mut self.pushed_to);
                 self.presence.on_fan_out(&push, &users, except, &mut here, effects);
-                self.push(&push, &here, effects);
+                self.push(now_ms, &push, &here, effects);
                 here.clear();
                 self.pushed_to = here;
             }
-            Mail::Push(push, sessions) => self.push(&push, &sessions, effects),
+            Mail::Push(push, sessions) => self.push(now_ms, &push, &sessions, effects),
             Mail::Online { user, device, at } => self.presence.on_online(user, device, at, effects),
             Mail::OnlineAnswer(session, accepted) => self.on_online_answer(session, accepted, effects),
             Mail::Offline(user, at) => self.presence.on_offline(user, at),
@@ -278,12 +289,19 @@ impl Core {
         }
     }
 
-    fn push(&mut self, push: &Push, sessions: &[SessionId], effects: &mut Effects) {
+    fn push(&mut self, now_ms: u64, push: &Push, sessions: &[SessionId], effects: &mut Effects) {
+        // Its time has come. The client sees the gap, and the log has what is there instead.
+        if now_ms >= push.until_ms {
+            return;
+        }
         let lane = frames::lane_of(push.conversation, self.limits.lanes_max);
         for &id in sessions {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             if !session.resync && matches!(session.stage, Stage::Online(_)) {
                 session.on_sent(push.conversation, push.seq);
+                if push.deliver_by_ms > 0 {
+                    session.await_ack(push.conversation, push.seq, push.deliver_by_ms);
+                }
                 effects.output.push((id, Output::Push(lane, push.frame.clone())));
             }
         }
@@ -291,7 +309,7 @@ impl Core {
 
     fn handle_completion(&mut self, now_ms: u64, completion: Completion, effects: &mut Effects) {
         match completion {
-            Completion::Answer { to, body, known } => self.answer(to, body, known, effects),
+            Completion::Answer { to, body, known } => self.answer(now_ms, to, body, known, effects),
             Completion::Authenticated(session, request_id, result) => {
                 self.on_authenticated(session, request_id, result, effects);
             }
@@ -309,7 +327,7 @@ impl Core {
                     }
                 }
             }
-            Completion::LoggedOut(to, result) => self.on_logged_out(to, result, effects),
+            Completion::LoggedOut(to, result) => self.on_logged_out(now_ms, to, result, effects),
             Completion::Loaded(conversation, result) => {
                 self.owner.on_loaded(now_ms, conversation, result, effects);
             }
@@ -321,6 +339,7 @@ impl Core {
             }
             Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
             Completion::Timers(done) => self.on_timers(now_ms, done, effects),
+            Completion::Expiry(done) => self.expirer.on_completion(now_ms, *done, &mut self.timers, effects),
             Completion::Schedule(done) => self.scheduler.on_completion(*done, &mut self.timers, effects),
             Completion::Noted => {}
         }
@@ -333,6 +352,10 @@ impl Core {
                 TimerKind::SCHEDULED_SEND | TimerKind::SCHEDULE_FAILED => {
                     self.scheduler.on_due(now_ms, &row, &mut self.timers, effects);
                 }
+                TimerKind::MESSAGE_EXPIRY
+                | TimerKind::EXPIRY_START
+                | TimerKind::DELIVERY_END
+                | TimerKind::DELIVERED => self.expirer.on_due(now_ms, row, &mut self.timers, effects),
                 kind => {
                     tracing::error!(key = ?row.key, ?kind, "a timer of an unknown kind; it is left in the store");
                     self.timers.done(&row.key);
@@ -419,11 +442,17 @@ impl Core {
         effects.output.push((id, Output::Reply(Channel::Session, frame)));
     }
 
-    fn on_logged_out(&mut self, to: ReplyAddress, result: Result<Vec<DeviceId>, Refusal>, effects: &mut Effects) {
+    fn on_logged_out(
+        &mut self,
+        now_ms: u64,
+        to: ReplyAddress,
+        result: Result<Vec<DeviceId>, Refusal>,
+        effects: &mut Effects,
+    ) {
         let online = self.sessions.get(&to.session).and_then(Session::online);
         match result {
             Ok(devices) => {
-                self.answer(to, Ok(Body::Logout(v1::LogoutResponse {})), None, effects);
+                self.answer(now_ms, to, Ok(Body::Logout(v1::LogoutResponse {})), None, effects);
                 let Some(online) = online else { return };
                 let ends_itself = devices.contains(&online.device);
                 let mail = Mail::EndDevices(online.user, devices, self.at(to.session));
@@ -432,12 +461,13 @@ impl Core {
                     self.end(to.session, ErrorCode::SessionEnded, "this device was logged out", effects);
                 }
             }
-            Err(refusal) => self.answer(to, Err(refusal), None, effects),
+            Err(refusal) => self.answer(now_ms, to, Err(refusal), None, effects),
         }
     }
 
     pub(super) fn answer(
         &mut self,
+        now_ms: u64,
         to: ReplyAddress,
         body: Result<Body, Refusal>,
         known: Option<(ConversationId, Seq)>,
@@ -445,6 +475,14 @@ impl Core {
     ) {
         self.request_done(to.session);
         let Some(session) = self.sessions.get_mut(&to.session) else { return };
+        let body = body.and_then(|mut body| {
+            let Some(online) = session.online() else { return Ok(body) };
+            let handout = expiry::hand_out(now_ms, online.user, &mut body)?;
+            for (conversation, seq, deliver_by_ms) in handout.awaited {
+                session.await_ack(conversation, seq, deliver_by_ms);
+            }
+            Ok(body)
+        });
         if let Some((conversation, seq)) = known {
             session.on_sent(conversation, seq);
         }

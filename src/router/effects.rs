@@ -1,6 +1,8 @@
 //! What a core wants done after it handled an input.
 
-use super::{Channel, CoreId, Mail, ReplyTo, SessionId, TimersCompletion, schedule::ScheduleCompletion};
+use super::{
+    Channel, CoreId, Mail, ReplyTo, SessionId, TimersCompletion, expiry::ExpiryCompletion, schedule::ScheduleCompletion,
+};
 use crate::{
     chat::{Action, LogEntry, Position, Refusal},
     store::{CommitOutcome, LoadedConversation, StoreError, TokenHash},
@@ -70,6 +72,8 @@ pub enum Completion {
     Committed(u64, Vec<(ConversationId, CommitOutcome)>),
     /// The store said something about durable timers.
     Timers(TimersCompletion),
+    /// The store did something about messages that expire.
+    Expiry(Box<ExpiryCompletion>),
     /// The store did something about scheduled messages.
     Schedule(Box<ScheduleCompletion>),
     /// Something was noted that costs no more than being done again. Losing acknowledged positions them costs a second delivery, no more.

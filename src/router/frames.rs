@@ -49,7 +49,8 @@ pub fn push_entry(conversation: ConversationId, entry: &LogEntry) -> Push {
     out.put_slice(id);
     put_field_head(ENTRY_FIELD, entry.encoded.len(), &mut out);
     out.put_slice(&entry.encoded);
-    Push { conversation, seq: entry.seq, frame: out.freeze() }
+    let (until_ms, deliver_by_ms) = (entry.until_ms, entry.deliver_by_ms);
+    Push { conversation, seq: entry.seq, until_ms, deliver_by_ms, frame: out.freeze() }
 }
 
 /// The push of a read position.
@@ -59,7 +60,7 @@ pub fn push_read(conversation: ConversationId, position: Position) -> Push {
         read_seq: position.seq.as_u64(),
         read_ordinal: position.ordinal,
     };
-    Push { conversation, seq: Seq::ZERO, frame: reply(0, Body::Read(read)) }
+    Push::of(conversation, reply(0, Body::Read(read)))
 }
 
 /// The lane of a conversation, always the same among as many.

@@ -1,7 +1,10 @@
 //! What cores send each other.
 
 use super::{Channel, CoreId, SessionId, schedule::ScheduleRequest};
-use crate::chat::{Input, Reply};
+use crate::{
+    chat::{Input, NEVER_MS, Reply},
+    store::DueTimer,
+};
 use bytes::Bytes;
 use godwit_proto::{ConversationId, DeviceId, Seq, UserId, v1::ErrorCode};
 use std::sync::Arc;
@@ -48,6 +51,8 @@ pub enum ReplyKind {
     MarkRead,
     /// `SetExpiryResponse`
     SetExpiry,
+    /// None: messages expire or their delivery ends, and the `request_id` is the number under which that is done.
+    Expiry,
     /// None: a scheduled message is sent, and the `request_id` is the number under which its author's core asked.
     Scheduled,
 }
@@ -72,6 +77,13 @@ pub enum Mail {
     Schedule(UserId, ReplyTo, ScheduleRequest),
     /// To the owner of a scheduled message's author: what the conversation said, and the number of the request.
     Fired(u64, Reply),
+    /// To the owner of a conversation: it has done what was due, or could not; and the number of the request.
+    Expired(u64, Reply),
+    /// To the owner of a conversation: these timers of it are durable, or may be.
+    Armed(Vec<DueTimer>),
+    /// To the owner of a conversation: a device of this user has acknowledged a message whose delivery ends then, in
+    /// milliseconds since the epoch.
+    Delivered(ConversationId, Seq, UserId, u64),
     /// To the owner of users: push this to all their sessions.
     FanOut(Push, Arc<[UserId]>, Option<SessionRef>),
     /// To the core that has these sessions: push this to them.
@@ -102,6 +114,17 @@ pub struct Push {
     pub conversation: ConversationId,
     /// The newest entry in it; [`Seq::ZERO`] when it holds none.
     pub seq: Seq,
+    /// It leaves before this moment or not at all: see [`LogEntry::until_ms`](crate::chat::LogEntry::until_ms).
+    pub until_ms: u64,
+    /// When the delivery of a message in it ends; 0: it does not.
+    pub deliver_by_ms: u64,
     /// With its length prefix.
     pub frame: Bytes,
+}
+
+impl Push {
+    /// One without entries.
+    pub fn of(conversation: ConversationId, frame: Bytes) -> Self {
+        Self { conversation, seq: Seq::ZERO, until_ms: NEVER_MS, deliver_by_ms: 0, frame }
+    }
 }

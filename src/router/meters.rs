@@ -45,6 +45,23 @@ impl ScheduleMeters {
     }
 }
 
+/// Of messages that expire.
+pub struct ExpiryMeters {
+    pub expired: Counter,
+    pub lag_seconds: Histogram,
+    pub undelivered: Counter,
+}
+
+impl ExpiryMeters {
+    pub fn new() -> Self {
+        Self {
+            expired: counter!(metric::MESSAGES_EXPIRED),
+            lag_seconds: histogram!(metric::EXPIRY_LAG_SECONDS),
+            undelivered: counter!(metric::MESSAGES_UNDELIVERED),
+        }
+    }
+}
+
 /// Of durable timers.
 pub struct TimerMeters {
     pub armed: Gauge,

@@ -3,14 +3,14 @@
 use super::{
     CoreId, Effects, Limits, Mail, Placement, ReplyKind, ReplyTo, SessionRef, Task,
     commits::{Commits, Outcomes},
-    frames, loading,
+    expiry, frames, loading,
     meters::CoreMeters,
     services::{Services, refusal},
     slot::{Grouped, Loss, Slot},
 };
 use crate::{
     chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply, recipients_of},
-    store::{Commit, CommitOutcome, LoadedConversation, StoreError},
+    store::{Commit, CommitOutcome, LoadedConversation, StoreError, TimerChange},
 };
 use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{
@@ -266,10 +266,13 @@ impl Owner {
             match effect {
                 Effect::Commit(Change { after, entries, members, details, rewritten, waits }) => {
                     self.meters.accepted.increment(entries.len() as u64);
-                    let timers = Vec::with_capacity(waits.len());
+                    let timers = waits.iter().map(|wait| TimerChange::Put(expiry::timer_row(id, wait))).collect();
                     self.commits.push(Commit { conversation: id, after, entries, members, details, rewritten, timers });
                 }
-                Effect::Wait(_) => {}
+                Effect::Wait(waits) => {
+                    let armed = waits.iter().map(|wait| expiry::timer_row(id, wait).due()).collect();
+                    effects.mail.push((self.placement.of_conversation(id), Mail::Armed(armed)));
+                }
                 Effect::Reply(to, reply) => self.reply(id, &to, reply, effects),
                 Effect::FanOut { entry, to, except } => {
                     self.meters.durable.increment(1);
@@ -327,9 +330,11 @@ impl Owner {
     }
 
     fn reply(&self, id: ConversationId, to: &ReplyTo, reply: Reply, effects: &mut Effects) {
-        if to.kind == ReplyKind::Scheduled {
-            return effects.mail.push((to.at.core, Mail::Fired(to.request_id, reply)));
-        }
+        let reply = match to.kind {
+            ReplyKind::Scheduled => return effects.mail.push((to.at.core, Mail::Fired(to.request_id, reply))),
+            ReplyKind::Expiry => return effects.mail.push((to.at.core, Mail::Expired(to.request_id, reply))),
+            _ => reply,
+        };
         let conversation_id = id.to_bytes();
         let (body, known) = match (reply, to.kind) {
             (Reply::Refused(refusal), _) => (frames::error(&refusal), None),
@@ -346,7 +351,7 @@ impl Owner {
                     }
                     ReplyKind::ChangeMembers => Body::ChangeMembers(v1::ChangeMembersResponse { seq }),
                     ReplyKind::SetExpiry => Body::SetExpiry(v1::SetExpiryResponse { seq }),
-                    ReplyKind::Send | ReplyKind::MarkRead | ReplyKind::Scheduled => {
+                    ReplyKind::Send | ReplyKind::MarkRead | ReplyKind::Scheduled | ReplyKind::Expiry => {
                         Body::Send(v1::SendResponse { seq, ordinal, sent_ms })
                     }
                 };
@@ -359,10 +364,11 @@ impl Owner {
     }
 
     fn refuse(&self, to: ReplyTo, refusal: &Refusal, effects: &mut Effects) {
-        if to.kind == ReplyKind::Scheduled {
-            return effects.mail.push((to.at.core, Mail::Fired(to.request_id, Reply::Refused(refusal.clone()))));
-        }
-        let mail = frames::mail_reply(&to, frames::error(refusal), None);
+        let mail = match to.kind {
+            ReplyKind::Scheduled => Some(Mail::Fired(to.request_id, Reply::Refused(refusal.clone()))),
+            ReplyKind::Expiry => Some(Mail::Expired(to.request_id, Reply::Refused(refusal.clone()))),
+            _ => frames::mail_reply(&to, frames::error(refusal), None),
+        };
         effects.mail.extend(mail.map(|mail| (to.at.core, mail)));
     }
 

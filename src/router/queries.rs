@@ -6,12 +6,12 @@ use super::{
     services::refusal,
 };
 use crate::{
-    chat::{Position, Refusal, Role},
+    chat::{LogEntry, Position, Refusal, Role},
     store::{Direction, Store, StoredSummary},
 };
 use godwit_proto::{
     ConversationId, DeviceId, Seq, UserId, v1,
-    v1::{ErrorCode, server_frame::Body},
+    v1::{ErrorCode, WithdrawnReason, server_frame::Body},
 };
 use prost::Message;
 use std::{cmp::Reverse, collections::HashSet, sync::Arc};
@@ -39,6 +39,7 @@ pub async fn history(store: Arc<dyn Store>, user: UserId, page: HistoryPage) -> 
     };
     // What was appended since the summary was read may come after the member was removed.
     entries.retain(|entry| entry.seq >= first && entry.seq <= last);
+    hide_missed(&*store, conversation, user, &mut entries).await?;
     let more = match (page.direction, entries.first(), entries.last()) {
         (Direction::Forward, _, Some(newest)) => newest.seq < last,
         (Direction::Backward, Some(oldest), _) => oldest.seq > first,
@@ -53,6 +54,26 @@ pub async fn history(store: Arc<dyn Store>, user: UserId, page: HistoryPage) -> 
         last_seq: last.as_u64(),
     };
     Ok((Body::History(response), newest))
+}
+
+/// Puts markers where messages are whose delivery ended before this user had them.
+async fn hide_missed(
+    store: &dyn Store,
+    conversation: ConversationId,
+    user: UserId,
+    entries: &mut [LogEntry],
+) -> Result<(), Refusal> {
+    if entries.iter().all(|entry| !entry.delivery_ended) {
+        return Ok(());
+    }
+    // Read after the entries, so that it knows of every end that they know of.
+    let missed = summary_of(store, conversation, user).await?.member.missed;
+    for entry in entries {
+        if entry.delivery_ended && missed.contains(entry.ordinal) {
+            *entry = entry.withdrawn(WithdrawnReason::Undelivered);
+        }
+    }
+    Ok(())
 }
 
 /// What changed since a client last looked: one page of the walk over its conversations.
@@ -200,6 +221,10 @@ async fn lines(
 
 fn line(id: ConversationId, summary: StoredSummary, acked: Seq) -> v1::ConversationSummary {
     let StoredSummary { details, last, shown, member, member_count } = summary;
+    let shown = shown.map(|entry| match member.missed.contains(entry.ordinal) {
+        true => entry.withdrawn(WithdrawnReason::Undelivered),
+        _ => entry,
+    });
     let end = last.as_ref().map_or(Position::START, |entry| Position { seq: entry.seq, ordinal: entry.ordinal });
     let position = member.position();
     v1::ConversationSummary {
@@ -230,10 +255,7 @@ fn role(role: Role) -> v1::Role {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{
-        chat::{LogEntry, Member},
-        store::ConversationDetails,
-    };
+    use crate::{chat::Member, store::ConversationDetails};
 
     #[test]
     fn a_line_of_the_list_counts_what_is_after_the_position_without_own_messages_of_schedules() {

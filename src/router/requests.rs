@@ -152,7 +152,7 @@ impl Core {
                 let response = v1::HeartbeatResponse { client_time_ms, server_time_ms: now_ms };
                 self.reply(to, Body::Heartbeat(response), effects);
             }
-            Request::Ack(ack) => self.on_ack(now_ms, to, online, &ack)?,
+            Request::Ack(ack) => self.on_ack(now_ms, to, online, &ack, effects)?,
             Request::Send(request) => {
                 let (conversation, action) = parse::send(now_ms, request, &limits)?;
                 self.route(now_ms, self.reply_to(to, ReplyKind::Send), user, conversation, action, effects)?;
@@ -256,15 +256,29 @@ impl Core {
         self.mail(self.placement.of_user(user), Mail::Schedule(user, reply_to, request), effects);
     }
 
-    fn on_ack(&mut self, now_ms: u64, to: ReplyAddress, online: Online, ack: &v1::AckRequest) -> Result<(), Refusal> {
+    fn on_ack(
+        &mut self,
+        now_ms: u64,
+        to: ReplyAddress,
+        online: Online,
+        ack: &v1::AckRequest,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         for position in &ack.positions {
             let conversation = parse::conversation_id(&position.conversation_id)?;
             let seq = Seq(position.seq);
-            let may = self.sessions.get(&to.session).is_some_and(|session| session.may_ack(conversation, seq));
-            if may {
-                self.meters.acked.increment(1);
-                self.note_acked(now_ms, online, conversation, seq);
+            let Some(session) = self.sessions.get_mut(&to.session).filter(|session| session.may_ack(conversation, seq))
+            else {
+                continue;
+            };
+            for (seq, deliver_by_ms) in session.on_acked(conversation, seq) {
+                if now_ms < deliver_by_ms {
+                    let mail = Mail::Delivered(conversation, seq, online.user, deliver_by_ms);
+                    effects.mail.push((self.placement.of_conversation(conversation), mail));
+                }
             }
+            self.meters.acked.increment(1);
+            self.note_acked(now_ms, online, conversation, seq);
         }
         Ok(())
     }

@@ -83,6 +83,12 @@ metrics! {
     SCHEDULED_FAILED = "godwit_scheduled_failed_total", Kind::Counter, Count;
     /// From when a scheduled message was due to when its conversation took it.
     SCHEDULED_LAG_SECONDS = "godwit_scheduled_lag_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
+    /// Messages that disappeared.
+    MESSAGES_EXPIRED = "godwit_messages_expired_total", Kind::Counter, Count;
+    /// From when a message was to disappear to when it was gone for good. It is handed to nobody in between.
+    EXPIRY_LAG_SECONDS = "godwit_expiry_lag_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
+    /// Deliveries that ended with somebody not having the message.
+    MESSAGES_UNDELIVERED = "godwit_messages_undelivered_total", Kind::Counter, Count;
     /// Durable timers in memory, by core: what is due within the next minute.
     TIMERS_ARMED = "godwit_timers_armed", Kind::Gauge, Count;
     /// Sessions told to sync again because they read too slowly.

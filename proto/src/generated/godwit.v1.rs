@@ -450,10 +450,12 @@ pub struct Message {
     /// Not 0: it disappears so many milliseconds after the first member other than its sender has read it.
     #[prost(uint64, tag = "5")]
     pub expires_after_read_ms: u64,
-    /// Not 0: whoever has not acknowledged it by then does not get it any more, and an Undelivered says who. 0 again once that
-    /// is decided.
+    /// Not 0: whoever has not acknowledged it by then does not get it any more, and an Undelivered says who, if anybody.
     #[prost(uint64, tag = "6")]
     pub deliver_by_ms: u64,
+    /// That is decided.
+    #[prost(bool, tag = "7")]
+    pub delivery_ended: bool,
 }
 /// Stands where a message was, with its seq and ordinal, sender, time and client_msg_id. It is not unread.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -25,7 +25,7 @@ use firing::Firing;
 use foldhash::{HashMap, HashMapExt};
 use futures_util::FutureExt;
 use godwit_proto::{
-    Seq, UserId,
+    UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
 use std::sync::Arc;
@@ -165,7 +165,7 @@ impl Scheduler {
         effects: &mut Effects,
     ) {
         let body = Body::Scheduled(v1::ScheduledPush { change: Some(change) });
-        let push = Push { conversation: message.conversation, seq: Seq::ZERO, frame: frames::reply(0, body) };
+        let push = Push::of(message.conversation, frames::reply(0, body));
         effects.mail.push((self.core, Mail::FanOut(push, Arc::new([message.author]), except)));
     }
 }

@@ -1,0 +1,61 @@
+//! What a conversation waits for, as durable timers of it.
+
+use crate::{
+    chat::{Wait, WaitFor},
+    store::{TimerId, TimerKey, TimerKind, TimerOwner, TimerRow},
+};
+use bytes::Bytes;
+use godwit_proto::{ConversationId, Seq, UserId};
+
+/// How long it is known who has a message whose delivery has ended, if nobody asks.
+const DELIVERED_KEPT_MS: u64 = 24 * 3_600_000;
+
+/// The timer of something that a conversation waits for.
+pub fn row(conversation: ConversationId, wait: &Wait) -> TimerRow {
+    let (kind, id, payload) = match wait.event {
+        WaitFor::Expiry(seq) => (TimerKind::MESSAGE_EXPIRY, id(0, seq), Bytes::new()),
+        WaitFor::DeliveryEnd(seq) => (TimerKind::DELIVERY_END, id(0, seq), Bytes::new()),
+        WaitFor::ExpiryStart { reader, after, upto } => {
+            let payload = Bytes::copy_from_slice(&after.as_u64().to_be_bytes());
+            (TimerKind::EXPIRY_START, id(reader.as_u64(), upto), payload)
+        }
+    };
+    TimerRow { key: key(kind, conversation, id), due_ms: wait.due_ms, payload }
+}
+
+/// That a recipient has a message.
+pub fn delivered(conversation: ConversationId, seq: Seq, recipient: UserId, deliver_by_ms: u64) -> TimerRow {
+    let key = key(TimerKind::DELIVERED, conversation, id(recipient.as_u64(), seq));
+    TimerRow { key, due_ms: delivered_due_ms(deliver_by_ms), payload: Bytes::new() }
+}
+
+/// When all timers of [`delivered`] are due that are about one message.
+pub fn delivered_due_ms(deliver_by_ms: u64) -> u64 {
+    deliver_by_ms.saturating_add(DELIVERED_KEPT_MS)
+}
+
+/// The entry that a timer is about.
+pub fn seq(key: &TimerKey) -> Option<Seq> {
+    Some(Seq(u64::from_be_bytes(key.id.0[8..].try_into().ok()?)))
+}
+
+/// The user that a timer is about.
+pub fn user(key: &TimerKey) -> Option<UserId> {
+    UserId::new(u64::from_be_bytes(key.id.0[..8].try_into().ok()?)).ok()
+}
+
+/// After which entry somebody has read.
+pub fn after(row: &TimerRow) -> Option<Seq> {
+    Some(Seq(u64::from_be_bytes(row.payload.as_ref().try_into().ok()?)))
+}
+
+fn key(kind: TimerKind, conversation: ConversationId, id: TimerId) -> TimerKey {
+    TimerKey { kind, owner: TimerOwner::Conversation(conversation), id }
+}
+
+fn id(user: u64, seq: Seq) -> TimerId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&user.to_be_bytes());
+    id[8..].copy_from_slice(&seq.as_u64().to_be_bytes());
+    TimerId(id)
+}
