@@ -11,6 +11,10 @@ enum Step {
     Send(u64, SentBy),
     /// Somebody says that they have read this part of the log, in hundredths.
     Read(u64, u64),
+    /// These parts of the log expire, in hundredths.
+    Expire(u64, u64),
+    /// The delivery of this part of the log ends without having reached somebody.
+    Miss(u64, u64),
     /// The owner takes somebody out, or in again.
     Leave(u64),
     Join(u64),
@@ -28,7 +32,9 @@ fn step() -> impl Strategy<Value = Step> {
     let by = prop_oneof![1 => Just(SentBy::Hand), 3 => Just(SentBy::Schedule)];
     prop_oneof![
         16 => (who.clone(), by).prop_map(|(who, by)| Step::Send(who, by)),
-        6 => (who, 0_u64..=100).prop_map(|(who, part)| Step::Read(who, part)),
+        6 => (who.clone(), 0_u64..=100).prop_map(|(who, part)| Step::Read(who, part)),
+        3 => (0_u64..100, 0_u64..100).prop_map(|(from, to)| Step::Expire(from, to)),
+        3 => (who, 0_u64..100).prop_map(|(who, part)| Step::Miss(who, part)),
         1 => other.clone().prop_map(Step::Leave),
         1 => other.prop_map(Step::Join),
         8 => (1_usize..5).prop_map(Step::Commit),
@@ -64,7 +70,26 @@ impl Recounted {
         self.next_id += 1;
         let id = msg(self.next_id);
         match *step {
-            Step::Send(who, by) => self.ask(who, &text(self.next_id, by)),
+            Step::Send(who, by) => {
+                let expiry = Some(Expiry { after_ms: 1_000, from_reading: false });
+                let deliver_by_ms = self.talk.now_ms + 1;
+                let message = NewMessage { expiry, deliver_by_ms, ..new_message(self.next_id, by) };
+                self.ask(who, &Action::Send(message));
+            }
+            Step::Expire(from, to) => {
+                self.talk.now_ms += 2_000;
+                let log = &self.talk.log;
+                let of = |part: u64| log.len() * part as usize / 100;
+                let entries = log[of(from.min(to))..=of(from.max(to))].to_vec();
+                self.ask(entries[0].sender.as_u64(), &Action::Expire(entries));
+            }
+            Step::Miss(who, part) => {
+                let entry = self.talk.log[self.talk.log.len() * part as usize / 100].clone();
+                let sender = entry.sender.as_u64();
+                if who != sender {
+                    self.ask(sender, &Action::EndDelivery { entry, missed: vec![user(who)] });
+                }
+            }
             Step::Read(who, part) => {
                 self.ask(who, &Action::MarkRead(Seq(self.talk.conversation.last.seq.0 * part / 100)));
             }
@@ -145,13 +170,16 @@ impl Recounted {
         let mut log = talk.log.clone();
         let mut marked = self.marked.clone();
         for (change, marking) in talk.commits.iter().zip(&self.marking) {
+            for entry in &change.rewritten {
+                log[entry.seq.0 as usize - 1] = entry.clone();
+            }
             log.extend(change.entries.iter().cloned());
             marked.extend(marking.map(|(who, seq)| (log.len(), who, seq)));
         }
         for (who, member) in &talk.conversation.members {
             let counted = recount(&log, &marked, who.as_u64(), talk.log.len());
             assert_eq!(
-                (member.position().seq.0 as usize, member.unread(last, &self.talk.details.withdrawn)),
+                (member.position().seq.0 as usize, member.unread(last, &talk.conversation.details.withdrawn)),
                 counted,
                 "the member {who:?}"
             );
@@ -169,15 +197,26 @@ fn recount(log: &[LogEntry], marked: &[(usize, u64, u64)], who: u64, up_to: usiz
         _ => false,
     };
     let joined = contents.iter().rposition(|(_, content)| joins(content)).unwrap();
-    let by_hand = |(sender, content): &(u64, v1::entry::Content)| {
-        *sender == who && matches!(content, v1::entry::Content::Message(message) if !message.scheduled)
+    let by_hand = |(sender, content): &(u64, v1::entry::Content)| match content {
+        v1::entry::Content::Message(message) => *sender == who && !message.scheduled,
+        v1::entry::Content::Withdrawn(withdrawn) => *sender == who && !withdrawn.scheduled,
+        _ => false,
+    };
+    let missed = |index: usize| {
+        contents.iter().any(|(_, content)| match content {
+            v1::entry::Content::Undelivered(note) => note.seq == index as u64 + 1 && note.member_ids.contains(&who),
+            _ => false,
+        })
     };
     let wrote = contents.iter().rposition(by_hand).map_or(0, |index| index + 1);
     let marks = marked.iter().filter(|(length, reader, _)| *reader == who && *length > joined);
     let read = marks.map(|(_, _, seq)| *seq as usize).max().unwrap_or(0);
     let position = (joined + 1).max(wrote).max(read);
-    let after = contents[..up_to].iter().skip(position);
-    let unread = after.filter(|(sender, content)| *sender != who && matches!(content, v1::entry::Content::Message(_)));
+    let after = contents[..up_to].iter().enumerate().skip(position);
+    let is_unread = |(index, (sender, content)): &(usize, &(u64, v1::entry::Content))| {
+        *sender != who && matches!(content, v1::entry::Content::Message(_)) && !missed(*index)
+    };
+    let unread = after.filter(is_unread);
     (position, unread.count() as u64)
 }
 
