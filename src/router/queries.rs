@@ -239,7 +239,7 @@ fn line(id: ConversationId, summary: StoredSummary, acked: Seq) -> v1::Conversat
         role: role(member.role).into(),
         member_count,
         acked_seq: acked.min(end.seq).as_u64(),
-        expiry: Some(details.expiry.to_proto()),
+        expiry: (details.expiry.after_ms > 0).then(|| details.expiry.to_proto()),
         title: details.title,
     }
 }

@@ -638,8 +638,8 @@ pub struct ConversationSummary {
     /// Empty for a direct conversation.
     #[prost(string, tag = "2")]
     pub title: ::prost::alloc::string::String,
-    /// The newest entry that there is something to show of: neither Withdrawn nor Expired nor Undelivered. Absent if there is
-    /// none, or if it lies too far back.
+    /// The newest entry that there is something to show of: neither Withdrawn for everybody, nor Expired, nor Undelivered.
+    /// Absent if there is none, or if it lies more than 4,096 entries back.
     #[prost(message, optional, tag = "3")]
     pub last_entry: ::core::option::Option<Entry>,
     #[prost(uint64, tag = "4")]
@@ -665,7 +665,7 @@ pub struct ConversationSummary {
     /// What this device acknowledged last, as far as the server noted it; 0 if it never did.
     #[prost(uint64, tag = "12")]
     pub acked_seq: u64,
-    /// How messages that say nothing else expire.
+    /// How messages that say nothing else expire; absent: they do not.
     #[prost(message, optional, tag = "13")]
     pub expiry: ::core::option::Option<Expiry>,
 }
