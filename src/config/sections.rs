@@ -52,6 +52,8 @@ section! {
         /// Members of one group. Each costs a row in the store, some 100 bytes of memory while the group is active, and a
         /// push for every message.
         group_members_max: usize = 5000, in 2..=100_000;
+        /// How long after its start a message may expire at the latest, and how far ahead the end of its delivery may be.
+        expiry_after_days_max: u32 = 366, in 1..=3660;
         /// Users in one request that creates a group, adds members or finds users. As many profiles fit one frame.
         users_per_request_max: usize = 400, in 1..=400;
         /// Conversations in one page of a sync or of the list, and known positions in one sync request.

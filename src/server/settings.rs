@@ -47,6 +47,7 @@ pub fn router(config: &Config, cores: u16) -> router::Limits {
         bulk_streams_max: limits.bulk_streams_max,
         lanes_max: limits.lanes_max,
         token_lifetime_ms: u64::from(config.token.lifetime_days) * DAY_MS,
+        expiry_after_ms_max: u64::from(limits.expiry_after_days_max) * DAY_MS,
         schedule: router::ScheduleLimits {
             per_user_max: config.schedule.per_user_max,
             ahead_ms_max: u64::from(config.schedule.ahead_days_max) * DAY_MS,
