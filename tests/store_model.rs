@@ -62,8 +62,8 @@ enum Step {
         n: u8,
         seq: u64,
     },
-    /// One call: of whom, which, and when it is due, if it is put.
-    ChangeTimers(Vec<(u64, u64, Option<u64>)>),
+    /// One call.
+    ChangeTimers(Vec<PlannedTimer>),
     /// Page after page.
     Due {
         from_ms: u64,
@@ -89,7 +89,13 @@ struct Plan {
     body_bytes: usize,
     members: Vec<(u64, bool)>,
     title: Option<u8>,
+    /// How far before `after`, and whether it is withdrawn rather than changed.
+    rewritten: Vec<(u64, bool)>,
+    timers: Vec<PlannedTimer>,
 }
+
+/// Of whom, which, and when it is due, if it is put.
+type PlannedTimer = (u64, u64, Option<u64>);
 
 fn plan() -> impl Strategy<Value = Plan> {
     let position = prop_oneof![8 => Just((0, 0)), 2 => (0_u64..6).prop_map(|behind| (behind, 0)), 1 => Just((0, 1))];
@@ -97,8 +103,12 @@ fn plan() -> impl Strategy<Value = Plan> {
     let body = prop_oneof![9 => Just(20_usize), 1 => 1_usize..20_000];
     let entries = prop_oneof![6 => 0_u64..4, 1 => 4_u64..300];
     let members = proptest::collection::vec((1..=USERS, any::<bool>()), 0..3);
-    (0..GROUPS, position, entries, body, members, proptest::option::weighted(0.1, any::<u8>())).prop_map(
-        |(n, (behind, ahead), entries, body_bytes, members, title)| Plan {
+    let title = proptest::option::weighted(0.1, any::<u8>());
+    let before = prop_oneof![3 => 0_u64..5, 1 => 0_u64..400];
+    let rewritten = prop_oneof![2 => Just(vec![]), 1 => proptest::collection::vec((before, any::<bool>()), 1..6)];
+    let timers = prop_oneof![3 => Just(vec![]), 1 => proptest::collection::vec(planned_timer(), 1..4)];
+    (0..GROUPS, position, entries, body, members, title, rewritten, timers).prop_map(
+        |(n, (behind, ahead), entries, body_bytes, members, title, rewritten, timers)| Plan {
             n,
             behind,
             ahead,
@@ -106,8 +116,14 @@ fn plan() -> impl Strategy<Value = Plan> {
             body_bytes,
             members,
             title,
+            rewritten,
+            timers,
         },
     )
+}
+
+fn planned_timer() -> impl Strategy<Value = PlannedTimer> {
+    (1..=USERS, 0..TIMERS, proptest::option::weighted(0.7, 0..DUE_MS))
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -133,15 +149,20 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..=USERS, proptest::option::of(0..DEVICES)).prop_map(|(user, device)| Step::Revoke { user, device }),
         2 => (1..=USERS, 0..DEVICES, 0..GROUPS, 0_u64..50)
             .prop_map(|(user, device, n, seq)| Step::PutAcked { user, device, n, seq }),
-        6 => proptest::collection::vec(
-            (1..=USERS, 0..TIMERS, proptest::option::weighted(0.7, 0..DUE_MS)), 1..8
-        ).prop_map(Step::ChangeTimers),
+        6 => proptest::collection::vec(planned_timer(), 1..8).prop_map(Step::ChangeTimers),
         3 => (0..DUE_MS, 0..DUE_MS, 1_u16..4, 1_usize..6)
             .prop_map(|(from_ms, for_ms, cores, limit)| Step::Due { from_ms, for_ms, cores, limit }),
         3 => Just(Step::Settle),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
     ]
+}
+
+fn change_of(&(of, id, due_ms): &PlannedTimer) -> TimerChange {
+    match due_ms {
+        Some(due_ms) => TimerChange::Put(timer(of, id, due_ms)),
+        None => TimerChange::Remove(timer(of, id, 0).key),
+    }
 }
 
 struct Run {
@@ -221,11 +242,7 @@ impl Run {
                 self.acked_pending = true;
             }
             Step::ChangeTimers(plans) => {
-                let change = |&(of, id, due_ms): &(u64, u64, Option<u64>)| match due_ms {
-                    Some(due_ms) => TimerChange::Put(timer(of, id, due_ms)),
-                    None => TimerChange::Remove(timer(of, id, 0).key),
-                };
-                let changes: Vec<_> = plans.iter().map(change).collect();
+                let changes: Vec<_> = plans.iter().map(change_of).collect();
                 changes.iter().for_each(|change| self.model.put_timer(change));
                 let durable = vec![TimerOutcome::Durable; changes.len()];
                 assert_eq!(wait(self.store.put_timers(changes)), durable);
@@ -262,7 +279,14 @@ impl Run {
             let member = Member { read: at, scheduled, ..Member::new(user(n), Role::Member, Position::START) };
             if joins { MemberChange::Put(member) } else { take(n) }
         };
+        // The first that would be before the log is the first entry of all; an empty log has none.
+        let rewritten = plan.rewritten.iter().filter(|_| after > 0).map(|&(before, is_withdrawn)| {
+            let seq = after.saturating_sub(before).max(1);
+            if is_withdrawn { marker(seq) } else { sized_entry(seq, plan.body_bytes + 1) }
+        });
         Commit {
+            rewritten: rewritten.collect(),
+            timers: plan.timers.iter().map(change_of).collect(),
             entries: (after + 1..=after + plan.entries).map(|seq| sized_entry(seq, plan.body_bytes)).collect(),
             members: plan.members.iter().map(change).collect(),
             details: plan.title.map(|title| titled(&title.to_string())),
@@ -314,6 +338,9 @@ impl Run {
         for (&id, tail) in groups.iter().zip([1, 5, 1000]) {
             assert_eq!(wait(self.store.load(id, tail)).unwrap(), self.model.load(id, tail));
             let head = self.model.head(id);
+            let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
+            let log = wait(self.store.read(id, Seq::FIRST, Direction::Forward, all)).unwrap();
+            assert_eq!(log, self.model.read(id, Seq::FIRST, Direction::Forward, all));
             for seq in [1, head.div_ceil(2), head, head + 1] {
                 let found = wait(self.store.find_send(id, user(1), msg(seq))).unwrap();
                 assert_eq!(found, self.model.find_send(id, user(1), msg(seq)));

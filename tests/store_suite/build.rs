@@ -8,7 +8,10 @@ use godwit::{
         UserRecord,
     },
 };
-use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, v1};
+use godwit_proto::{
+    ClientMsgId, ConversationId, DeviceId, Seq, UserId,
+    v1::{self, WithdrawnReason},
+};
 
 pub fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
@@ -39,8 +42,7 @@ pub fn sized_entry(seq: u64, body_bytes: usize) -> LogEntry {
         client_msg_id: msg(seq).to_bytes(),
         content: Some(v1::entry::Content::Message(v1::Message {
             body: Bytes::from(vec![b'a' + (seq % 26) as u8; body_bytes]),
-            content_type: String::new(),
-            scheduled: false,
+            ..v1::Message::default()
         })),
     })
 }
@@ -53,6 +55,11 @@ pub fn entries(seqs: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
     seqs.map(entry).collect()
 }
 
+/// What takes the place of entry `seq` when it is withdrawn.
+pub fn marker(seq: u64) -> LogEntry {
+    entry(seq).withdrawn(WithdrawnReason::Expired)
+}
+
 pub fn nothing(conversation: ConversationId, after: u64) -> Commit {
     Commit::after(conversation, Seq(after))
 }
@@ -61,6 +68,11 @@ pub fn nothing(conversation: ConversationId, after: u64) -> Commit {
 pub fn append(conversation: ConversationId, seqs: std::ops::RangeInclusive<u64>) -> Commit {
     let entries = entries(seqs.clone());
     Commit { entries, ..nothing(conversation, seqs.start() - 1) }
+}
+
+/// A commit that puts other entries in the place of older ones, and nothing else.
+pub fn rewrite(conversation: ConversationId, after: u64, rewritten: Vec<LogEntry>) -> Commit {
+    Commit { rewritten, ..nothing(conversation, after) }
 }
 
 /// A commit that changes members alone.

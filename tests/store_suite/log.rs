@@ -342,8 +342,9 @@ pub fn summaries_come_in_the_order_asked<H: Harness>(h: &H) {
     commit(&store, vec![append(group(1), 301..=302)]);
     let store = h.between(store);
     let wanted = vec![(group(2), user(2)), (group(1), user(3)), (group(1), user(1)), (group(9), user(1))];
-    let b = StoredSummary { details: titled("b"), last: None, member: member(2), member_count: 1 };
-    let a = StoredSummary { details: titled("a"), last: Some(entry(302)), member: member(1), member_count: 2 };
+    let b = StoredSummary { details: titled("b"), last: None, shown: None, member: member(2), member_count: 1 };
+    let last = Some(entry(302));
+    let a = StoredSummary { details: titled("a"), shown: last.clone(), last, member: member(1), member_count: 2 };
     assert_eq!(wait(store.summaries(wanted)).unwrap(), [Some(b), None, Some(a), None]);
     assert_eq!(wait(store.summaries(vec![])).unwrap(), []);
 }

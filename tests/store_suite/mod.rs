@@ -5,6 +5,7 @@ pub mod build;
 pub mod disk;
 pub mod log;
 pub mod model;
+pub mod rewritten;
 pub mod timers;
 pub mod users;
 
@@ -55,6 +56,18 @@ macro_rules! conformance {
             member_counts_follow_joins_and_leaves,
             conversations_of_a_user_come_in_pages,
             details_change,
+        );
+        conformance!(@tests $harness, rewritten:
+            a_rewritten_entry_is_read_everywhere,
+            what_is_rewritten_before_it_is_a_row_is_read_as_it_is_now,
+            an_entry_may_be_rewritten_again,
+            a_page_counts_the_bytes_of_what_stands_there_now,
+            a_commit_that_was_rewritten_since_is_not_there_any_more,
+            timers_come_with_a_commit,
+            a_commit_that_is_not_written_writes_neither_timers_nor_rewritten_entries,
+            a_summary_shows_the_newest_entry_that_there_is_something_to_show_of,
+            a_summary_looks_for_it_no_further_than_it_says,
+            what_expires_is_part_of_details_and_members,
         );
         conformance!(@tests $harness, users:
             a_user_is_found_by_name_and_by_id,

@@ -4,8 +4,8 @@ use godwit::{
     chat::{LogEntry, Member, MemberChange},
     store::{
         AckedPosition, Commit, CommitOutcome, ConversationDetails, CreateUserOutcome, Direction, InvitationId,
-        LoadedConversation, NewToken, PageLimit, Revoke, StoredSummary, TimerChange, TimerKey, TimerRow, TokenHash,
-        TokenRecord, UserRecord,
+        LoadedConversation, NewToken, PageLimit, Revoke, SHOWN_LOOK_BACK, StoredSummary, TimerChange, TimerKey,
+        TimerRow, TokenHash, TokenRecord, UserRecord,
     },
 };
 use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
@@ -43,6 +43,9 @@ impl Model {
             return if same { CommitOutcome::AlreadyDurable } else { CommitOutcome::Conflict };
         }
         let conversation = self.conversations.entry(commit.conversation).or_default();
+        for entry in &commit.rewritten {
+            conversation.log[entry.seq.0 as usize - 1] = entry.clone();
+        }
         conversation.log.extend(commit.entries.iter().cloned());
         for change in &commit.members {
             match change {
@@ -55,6 +58,7 @@ impl Model {
         if let Some(details) = &commit.details {
             conversation.details = details.clone();
         }
+        commit.timers.iter().for_each(|change| self.put_timer(change));
         CommitOutcome::Durable
     }
 
@@ -99,6 +103,7 @@ impl Model {
         Some(StoredSummary {
             details: there.details.clone(),
             last: there.log.last().cloned(),
+            shown: there.log.iter().rev().take(SHOWN_LOOK_BACK).find(|entry| entry.is_shown).cloned(),
             member: there.members.get(&user)?.clone(),
             member_count: there.members.len() as u32,
         })

@@ -82,7 +82,7 @@ impl CommitThread {
         for write in writes {
             match write {
                 Write::Commits(commits, answer) => {
-                    let outcomes = commits.into_iter().map(|commit| turn.admit(commit)).collect();
+                    let outcomes = commits.into_iter().map(|commit| turn.admit(commit, &mut timers)).collect();
                     waiting.push(Waiting::Commits(outcomes, answer));
                 }
                 Write::Timers(changes, answer) => {

@@ -4,14 +4,14 @@ use super::{
     error::RowError,
     keys,
     keyspaces::Rows,
-    overlay::{Overlay, Page},
-    rows::{ConversationRow, EntriesRow, MemberRow},
+    overlay::{Overlay, Page, Rewritten},
+    rows::{ConversationRow, DetailsRow, EntriesRow, MemberRow},
     sends,
     shared::Shared,
 };
 use crate::{
     chat::{LogEntry, Member},
-    store::{ConversationDetails, Direction, LoadedConversation, PageLimit, StoredSummary},
+    store::{ConversationDetails, Direction, LoadedConversation, PageLimit, SHOWN_LOOK_BACK, StoredSummary},
 };
 use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId};
 use prost::Message;
@@ -37,7 +37,7 @@ impl Shared {
             };
         }
         Ok(Some(LoadedConversation {
-            details: pending.details.unwrap_or_else(|| details(row)),
+            details: pending.details.map_or_else(|| details(row), Ok)?,
             members: members.into_values().collect(),
             tail: rows.page(conversation, Seq(u64::MAX), Direction::Backward, limit, pending.page)?,
         }))
@@ -50,7 +50,7 @@ impl Shared {
         direction: Direction,
         limit: PageLimit,
     ) -> Result<Vec<LogEntry>, RowError> {
-        let (pending, rows) = self.view(|overlay| pending_page(overlay, conversation, from, direction, limit));
+        let (pending, rows) = self.view(|overlay| PendingPage::of(overlay, conversation, from, direction, limit));
         rows.page(conversation, from, direction, limit, pending)
     }
 
@@ -62,6 +62,7 @@ impl Shared {
     ) -> Result<Option<LogEntry>, RowError> {
         let (pending, rows) =
             self.view(|overlay| overlay.find(conversation).and_then(|pending| pending.find_send(sender, id)).cloned());
+        // What is rewritten there keeps its id, so what the rows have stands.
         if pending.is_some() {
             return Ok(pending);
         }
@@ -125,18 +126,32 @@ impl Shared {
     }
 }
 
-/// The overlay's part of a page, and where the overlay begins and the rows end; `None` if no entries are pending.
-type PendingPage = Option<(Page, Seq)>;
+/// The overlay's part of a page.
+struct PendingPage {
+    page: Page,
+    /// The last entry that is to be read from rows.
+    rows_end: Seq,
+    rewritten: Rewritten,
+}
 
-fn pending_page(
-    overlay: &Overlay,
-    conversation: ConversationId,
-    from: Seq,
-    direction: Direction,
-    limit: PageLimit,
-) -> PendingPage {
-    let pending = overlay.find(conversation)?;
-    Some((pending.page(from, direction, limit), pending.first()?))
+impl PendingPage {
+    fn of(overlay: &Overlay, conversation: ConversationId, from: Seq, direction: Direction, limit: PageLimit) -> Self {
+        let Some(pending) = overlay.find(conversation) else { return Self::none(limit) };
+        Self {
+            page: pending.page(from, direction, limit),
+            rows_end: rows_end(pending.first()),
+            rewritten: pending.rewritten(from, direction, limit.entries),
+        }
+    }
+
+    fn none(limit: PageLimit) -> Self {
+        Self { page: Page::new(limit), rows_end: rows_end(None), rewritten: Rewritten::default() }
+    }
+}
+
+/// Where the rows end, given the first pending entry.
+fn rows_end(pending: Option<Seq>) -> Seq {
+    pending.map_or(Seq(u64::MAX), |first| Seq(first.0 - 1))
 }
 
 struct PendingLoad {
@@ -153,7 +168,7 @@ impl PendingLoad {
             exists: pending.is_some(),
             details: pending.and_then(|pending| pending.details()).cloned(),
             members: pending.map(|pending| pending.members()).unwrap_or_default(),
-            page: pending_page(overlay, conversation, Seq(u64::MAX), Direction::Backward, limit),
+            page: PendingPage::of(overlay, conversation, Seq(u64::MAX), Direction::Backward, limit),
         }
     }
 }
@@ -161,7 +176,11 @@ impl PendingLoad {
 #[derive(Default)]
 struct PendingSummary {
     details: Option<ConversationDetails>,
+    /// The first and the last of the pending entries, and the newest to show.
+    first: Option<Seq>,
     last: Option<LogEntry>,
+    shown: Option<LogEntry>,
+    rewritten: Rewritten,
     member: Option<Option<Member>>,
     members: Vec<(UserId, Option<Member>)>,
 }
@@ -169,9 +188,14 @@ struct PendingSummary {
 impl PendingSummary {
     fn of(overlay: &Overlay, conversation: ConversationId, user: UserId) -> Self {
         let Some(pending) = overlay.find(conversation) else { return Self::default() };
+        let shown = pending.shown(SHOWN_LOOK_BACK);
+        let look_back = || pending.rewritten(Seq(u64::MAX), Direction::Backward, SHOWN_LOOK_BACK);
         Self {
             details: pending.details().cloned(),
+            first: pending.first(),
             last: pending.last().cloned(),
+            rewritten: if shown.is_some() { Rewritten::default() } else { look_back() },
+            shown: shown.cloned(),
             member: pending.member(user),
             members: pending.members(),
         }
@@ -188,7 +212,7 @@ impl Rows<'_> {
 
     fn entry(&self, conversation: ConversationId, seq: Seq) -> Result<LogEntry, RowError> {
         let one = PageLimit { entries: 1, bytes: 0 };
-        let page = self.page(conversation, seq, Direction::Forward, one, None)?;
+        let page = self.page(conversation, seq, Direction::Forward, one, PendingPage::none(one))?;
         match page.into_iter().next() {
             Some(entry) if entry.seq == seq => Ok(entry),
             _ => Err(RowError::Damaged(format!("{conversation:?} has no entry {seq:?}"))),
@@ -228,12 +252,21 @@ impl Rows<'_> {
         }
         let last = match (pending.last, &row) {
             (Some(last), _) => Some(last),
-            (None, Some(row)) if row.head > 0 => Some(self.head_entry(conversation, row)?),
+            (None, Some(row)) if row.head > 0 => Some(pending.rewritten.newest(self.head_entry(conversation, row)?)),
             (None, _) => None,
         };
+        let shown = match (pending.shown, &last) {
+            (Some(shown), _) => Some(shown),
+            (None, Some(last)) if last.is_shown => Some(last.clone()),
+            (None, Some(last)) => {
+                let rows_end = rows_end(pending.first).min(last.seq);
+                self.shown(conversation, last.seq, rows_end, &pending.rewritten)?
+            }
+            (None, None) => None,
+        };
         Ok(Some(StoredSummary {
-            details: pending.details.unwrap_or_else(|| details(row)),
-            shown: last.clone(),
+            details: pending.details.map_or_else(|| details(row), Ok)?,
+            shown,
             last,
             member,
             member_count: u32::try_from(member_count).map_err(|_| RowError::Damaged("member count".to_owned()))?,
@@ -250,6 +283,30 @@ impl Rows<'_> {
             .ok_or_else(|| RowError::Damaged(format!("{conversation:?} has no entry {}", row.head)))
     }
 
+    /// The newest entry up to `rows_end` that there is something to show of, if it is among the newest of the whole log.
+    fn shown(
+        &self,
+        conversation: ConversationId,
+        head: Seq,
+        rows_end: Seq,
+        rewritten: &Rewritten,
+    ) -> Result<Option<LogEntry>, RowError> {
+        let oldest = Seq((head.0 + 1).saturating_sub(SHOWN_LOOK_BACK as u64).max(1));
+        let range = keys::entry(conversation, Seq::ZERO)..=keys::entry(conversation, rows_end);
+        for row in self.range(&self.keyspaces.entries, range).rev() {
+            for entry in EntriesRow::read(&row.value()?)?.into_iter().rev().filter(|entry| entry.seq <= rows_end) {
+                if entry.seq < oldest {
+                    return Ok(None);
+                }
+                let entry = rewritten.newest(entry);
+                if entry.is_shown {
+                    return Ok(Some(entry));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Puts together a page of rows and of what is pending after them, in ascending order.
     fn page(
         &self,
@@ -259,15 +316,12 @@ impl Rows<'_> {
         limit: PageLimit,
         pending: PendingPage,
     ) -> Result<Vec<LogEntry>, RowError> {
-        let (pending, rows_end) = match pending {
-            Some((pending, first)) => (pending, Seq(first.0 - 1)),
-            None => (Page::new(limit), Seq(u64::MAX)),
-        };
+        let PendingPage { page: pending, rows_end, rewritten } = pending;
         match direction {
             Direction::Forward => {
                 let mut page = Page::new(limit);
                 if from <= rows_end {
-                    self.fill_forward(conversation, from, rows_end, &mut page)?;
+                    self.fill_forward(conversation, from, rows_end, &rewritten, &mut page)?;
                 }
                 page.fill(pending.into_entries());
                 Ok(page.into_entries())
@@ -275,7 +329,7 @@ impl Rows<'_> {
             Direction::Backward => {
                 let mut page = pending;
                 if page.has_room() {
-                    self.fill_backward(conversation, from.min(rows_end), &mut page)?;
+                    self.fill_backward(conversation, from.min(rows_end), &rewritten, &mut page)?;
                 }
                 let mut entries = page.into_entries();
                 entries.reverse();
@@ -289,6 +343,7 @@ impl Rows<'_> {
         conversation: ConversationId,
         from: Seq,
         last: Seq,
+        rewritten: &Rewritten,
         page: &mut Page,
     ) -> Result<(), RowError> {
         let entries = &self.keyspaces.entries;
@@ -300,7 +355,8 @@ impl Rows<'_> {
         };
         for row in self.range(entries, keys::entry(conversation, start)..=keys::entry(conversation, last)) {
             let row = EntriesRow::read(&row.value()?)?;
-            page.fill(row.into_iter().filter(|entry| (from..=last).contains(&entry.seq)));
+            let row = row.into_iter().filter(|entry| (from..=last).contains(&entry.seq));
+            page.fill(row.map(|entry| rewritten.newest(entry)));
             if !page.has_room() {
                 break;
             }
@@ -308,11 +364,18 @@ impl Rows<'_> {
         Ok(())
     }
 
-    fn fill_backward(&self, conversation: ConversationId, from: Seq, page: &mut Page) -> Result<(), RowError> {
+    fn fill_backward(
+        &self,
+        conversation: ConversationId,
+        from: Seq,
+        rewritten: &Rewritten,
+        page: &mut Page,
+    ) -> Result<(), RowError> {
         let range = keys::entry(conversation, Seq::ZERO)..=keys::entry(conversation, from);
         for row in self.range(&self.keyspaces.entries, range).rev() {
             let row = EntriesRow::read(&row.value()?)?;
-            page.fill(row.into_iter().rev().filter(|entry| entry.seq <= from));
+            let row = row.into_iter().rev().filter(|entry| entry.seq <= from);
+            page.fill(row.map(|entry| rewritten.newest(entry)));
             if !page.has_room() {
                 break;
             }
@@ -321,6 +384,6 @@ impl Rows<'_> {
     }
 }
 
-fn details(row: Option<ConversationRow>) -> ConversationDetails {
-    ConversationDetails { title: row.map(|row| row.title).unwrap_or_default(), ..ConversationDetails::default() }
+fn details(row: Option<ConversationRow>) -> Result<ConversationDetails, RowError> {
+    row.map_or_else(|| Ok(ConversationDetails::default()), |row| DetailsRow::details(row.details, row.title))
 }

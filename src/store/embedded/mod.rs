@@ -27,6 +27,7 @@ mod queue;
 mod readers;
 mod record;
 mod recovery;
+mod rewrite;
 mod round;
 mod rows;
 mod sends;

@@ -29,6 +29,8 @@ pub(super) struct Overlay {
 #[derive(Default)]
 pub(super) struct Pending {
     entries: VecDeque<LogEntry>,
+    /// Entries that took the place of older ones, which may be among `entries`, where they are replaced, or in rows.
+    rewritten: BTreeMap<Seq, Numbered<LogEntry>>,
     /// `None` for a member who was taken out.
     members: BTreeMap<UserId, Numbered<Option<Member>>>,
     details: Option<Numbered<ConversationDetails>>,
@@ -62,6 +64,13 @@ impl Overlay {
         let pending = self.conversations.entry(commit.conversation).or_default();
         for entry in &commit.entries {
             pending.entries.push_back(entry.clone());
+        }
+        for entry in &commit.rewritten {
+            if let Some(pending) = pending.entry_mut(entry.seq) {
+                pending.clone_from(entry);
+            }
+            // Even then: the older entry may become a row before this one does.
+            pending.rewritten.insert(entry.seq, Numbered { number, value: entry.clone() });
         }
         if let Some(details) = &commit.details {
             pending.details = Some(Numbered { number, value: details.clone() });
@@ -127,6 +136,11 @@ impl Overlay {
         let hash_map::Entry::Occupied(mut slot) = self.conversations.entry(commit.conversation) else { return };
         let pending = slot.get_mut();
         pending.entries.drain(..commit.entries.len());
+        for entry in &commit.rewritten {
+            if pending.rewritten.get(&entry.seq).is_some_and(|rewritten| rewritten.number <= number) {
+                pending.rewritten.remove(&entry.seq);
+            }
+        }
         pending.details.take_if(|details| details.number <= number);
         for change in &commit.members {
             let user = change.user();
@@ -147,7 +161,7 @@ impl Overlay {
                 }
             }
         }
-        if pending.entries.is_empty() && pending.members.is_empty() && pending.details.is_none() {
+        if pending.is_empty() {
             slot.remove();
         }
     }
@@ -198,9 +212,37 @@ impl Pending {
         self.entries.front().map(|entry| entry.seq)
     }
 
+    /// Entries in rows, from `from` on in a direction, that newer ones have taken the place of: those that a page of so many
+    /// entries may have.
+    pub(super) fn rewritten(&self, from: Seq, direction: Direction, entries: usize) -> Rewritten {
+        let copy = |(seq, entry): (&Seq, &Numbered<LogEntry>)| (*seq, entry.value.clone());
+        let entries = entries.max(1);
+        Rewritten(match direction {
+            Direction::Forward => self.rewritten.range(from..).take(entries).map(copy).collect(),
+            Direction::Backward => self.rewritten.range(..=from).rev().take(entries).map(copy).collect(),
+        })
+    }
+
+    /// The newest pending entry that there is something to show of, if it is among the `entries` newest.
+    pub(super) fn shown(&self, entries: usize) -> Option<&LogEntry> {
+        self.entries.iter().rev().take(entries).find(|entry| entry.is_shown)
+    }
+
+    fn entry_mut(&mut self, seq: Seq) -> Option<&mut LogEntry> {
+        let index = seq.0.checked_sub(self.first()?.0)?;
+        self.entries.get_mut(usize::try_from(index).ok()?)
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { entries, rewritten, members, details } = self;
+        entries.is_empty() && rewritten.is_empty() && members.is_empty() && details.is_none()
+    }
+
     /// Looks through all of them: an index would cost every message more than these seldom questions do.
     pub(super) fn find_send(&self, sender: UserId, id: ClientMsgId) -> Option<&LogEntry> {
-        self.entries.iter().rev().find(|entry| entry.client_msg_id == id && entry.sender == sender)
+        let rewritten = self.rewritten.values().map(|rewritten| &rewritten.value);
+        let mut all = self.entries.iter().rev().chain(rewritten);
+        all.find(|entry| entry.client_msg_id == id && entry.sender == sender)
     }
 
     pub(super) fn details(&self) -> Option<&ConversationDetails> {
@@ -233,6 +275,17 @@ impl Pending {
             Direction::Backward => {}
         }
         page
+    }
+}
+
+/// Entries that take the place of those in rows.
+#[derive(Default)]
+pub(super) struct Rewritten(BTreeMap<Seq, LogEntry>);
+
+impl Rewritten {
+    /// What stands now where this entry is in the rows.
+    pub(super) fn newest(&self, entry: LogEntry) -> LogEntry {
+        self.0.get(&entry.seq).cloned().unwrap_or(entry)
     }
 }
 
@@ -297,6 +350,32 @@ mod tests {
         page.fill([sized(10)]);
         assert!(!page.has_room());
         assert_eq!(page.into_entries(), [sized(60)]);
+    }
+
+    #[test]
+    fn an_entry_that_was_rewritten_stays_so_while_its_first_form_becomes_a_row() {
+        let conversation = ConversationId::group([1; 16]);
+        let user = UserId::new(1).unwrap();
+        let shorter = |seq| LogEntry { ordinal: 7, ..entry(seq, seq as u8) };
+        let record = |number, commit| Arc::new(Record::encode(number, vec![commit], Vec::new()).0);
+        let records = [
+            record(1, Commit { entries: vec![entry(5, 5), entry(6, 6)], ..Commit::after(conversation, Seq(4)) }),
+            record(2, Commit { rewritten: vec![shorter(4), shorter(6)], ..Commit::after(conversation, Seq(6)) }),
+        ];
+        let mut overlay = Overlay::default();
+        records.iter().for_each(|record| overlay.publish(record.clone(), Instant::now()));
+        let of = |overlay: &Overlay, seq| {
+            let found = overlay.find(conversation).unwrap().find_send(user, ClientMsgId([seq; 16])).cloned();
+            found.map(|entry| entry.ordinal)
+        };
+        assert_eq!([4, 5, 6].map(|seq| of(&overlay, seq)), [Some(7), Some(0), Some(7)]);
+        assert_eq!(overlay.find(conversation).unwrap().last(), Some(&shorter(6)));
+        overlay.forget(&records[..1]);
+        assert_eq!([4, 5, 6].map(|seq| of(&overlay, seq)), [Some(7), None, Some(7)]);
+        let rewritten = overlay.find(conversation).unwrap().rewritten(Seq(6), Direction::Backward, 1);
+        assert_eq!([4, 6].map(|seq| rewritten.newest(entry(seq, seq as u8)).ordinal), [0, 7]);
+        overlay.forget(&records[1..]);
+        assert!(overlay.find(conversation).is_none());
     }
 
     #[test]

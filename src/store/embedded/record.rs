@@ -2,13 +2,13 @@
 
 use super::{
     error::RowError,
-    rows::MemberChangeRow,
+    rows::{DetailsRow, MemberChangeRow},
     timer_round::ROWS_OF_TIMER,
-    timers::{TimerEdit, TimerEditRow},
+    timers::{TimerEdit, TimerEditRow, timer_change_bytes},
 };
 use crate::{
     chat::{LogEntry, MemberChange},
-    store::{Commit, ConversationDetails},
+    store::Commit,
 };
 use bytes::Bytes;
 use godwit_proto::{
@@ -25,8 +25,9 @@ use prost::{
 pub(super) struct Record {
     pub(super) number: u64,
     /// In the order in which they were made; several may be of one conversation. None when a turn only wrote accounts.
+    /// Their timers are taken out, into `timers`.
     pub(super) commits: Vec<Commit>,
-    /// In the order in which they were made; several may be of one timer.
+    /// In the order in which they were made, by themselves or with a commit; several may be of one timer.
     pub(super) timers: Vec<TimerEdit>,
     /// Encoded size, which stands for its memory too.
     pub(super) bytes: usize,
@@ -58,8 +59,8 @@ impl Record {
 
     /// About how many rows it will become.
     pub(super) fn rows(&self) -> usize {
-        let commits = self.commits.iter().map(|commit| 1 + commit.entries.len() + commit.members.len());
-        commits.sum::<usize>() + ROWS_OF_TIMER * self.timers.len()
+        let rows = |commit: &Commit| 1 + commit.entries.len() + commit.members.len() + commit.rewritten.len();
+        self.commits.iter().map(rows).sum::<usize>() + ROWS_OF_TIMER * self.timers.len()
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -73,12 +74,16 @@ pub(super) fn commit_bytes(commit: &Commit) -> usize {
     const MEMBER: usize = 64;
     const SCHEDULED: usize = 10;
     let member = |change: &MemberChange| match change {
-        MemberChange::Put(member) | MemberChange::Update(member) => MEMBER + SCHEDULED * member.scheduled.seqs().len(),
+        MemberChange::Put(member) | MemberChange::Update(member) => {
+            MEMBER + SCHEDULED * member.scheduled.seqs().len() + member.missed.encoded_len()
+        }
         MemberChange::Remove(_) => MEMBER,
     };
-    let entries: usize = commit.entries.iter().map(|entry| entry.encoded.len() + FIXED).sum();
-    let title = commit.details.as_ref().map_or(0, |details| details.title.len());
-    FIXED + entries + commit.members.iter().map(member).sum::<usize>() + title
+    let entries = commit.entries.iter().chain(&commit.rewritten);
+    let entries: usize = entries.map(|entry| entry.encoded.len() + FIXED).sum();
+    let details = commit.details.as_ref().map_or(0, |details| details.title.len() + details.withdrawn.encoded_len());
+    let timers: usize = commit.timers.iter().map(timer_change_bytes).sum();
+    FIXED + entries + commit.members.iter().map(member).sum::<usize>() + details + timers
 }
 
 /// Encodes what [`CommitRow`] decodes. By hand, because every message goes through here, and the entries are encoded.
@@ -98,6 +103,13 @@ fn put_commit(commit: &Commit, out: &mut Vec<u8>) {
     if let Some(details) = &commit.details {
         string::encode(COMMIT_TITLE, &details.title, out);
     }
+    for entry in &commit.rewritten {
+        put_field_head(COMMIT_REWRITTEN, entry.encoded.len(), out);
+        out.extend_from_slice(&entry.encoded);
+    }
+    if let Some(details) = commit.details.as_ref().and_then(DetailsRow::of) {
+        message::encode(COMMIT_DETAILS, &details, out);
+    }
 }
 
 fn encoded_commit_len(commit: &Commit) -> usize {
@@ -107,7 +119,11 @@ fn encoded_commit_len(commit: &Commit) -> usize {
     let members = members.map(|change| message::encoded_len(COMMIT_MEMBERS, &MemberChangeRow::from(change)));
     let title = commit.details.as_ref().map_or(0, |details| string::encoded_len(COMMIT_TITLE, &details.title));
     let conversation = field_len(COMMIT_CONVERSATION, commit.conversation.as_bytes().len());
-    conversation + after + entries.sum::<usize>() + members.sum::<usize>() + title
+    let rewritten = commit.rewritten.iter().map(|entry| field_len(COMMIT_REWRITTEN, entry.encoded.len()));
+    let details = commit.details.as_ref().and_then(DetailsRow::of);
+    let details = details.map_or(0, |details| message::encoded_len(COMMIT_DETAILS, &details));
+    let entries = entries.sum::<usize>() + rewritten.sum::<usize>();
+    conversation + after + entries + members.sum::<usize>() + title + details
 }
 
 /// Field numbers of the messages below; a test holds the encoding by hand to them.
@@ -119,6 +135,8 @@ const COMMIT_AFTER: u32 = 2;
 const COMMIT_ENTRIES: u32 = 3;
 const COMMIT_MEMBERS: u32 = 4;
 const COMMIT_TITLE: u32 = 5;
+const COMMIT_REWRITTEN: u32 = 6;
+const COMMIT_DETAILS: u32 = 7;
 const RECORD_NUMBER_BYTES_MAX: usize = 11;
 
 #[derive(Clone, PartialEq, Message)]
@@ -144,6 +162,11 @@ struct CommitRow {
     members: Vec<MemberChangeRow>,
     #[prost(string, optional, tag = "5")]
     title: Option<String>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    rewritten: Vec<Bytes>,
+    /// What the details say beside the title.
+    #[prost(message, optional, tag = "7")]
+    details: Option<DetailsRow>,
 }
 
 impl CommitRow {
@@ -155,8 +178,8 @@ impl CommitRow {
             after: Seq(self.after),
             entries: self.entries.into_iter().map(LogEntry::decode).collect::<Result<_, _>>()?,
             members: self.members.iter().map(MemberChangeRow::change).collect::<Result<_, _>>()?,
-            details: self.title.map(|title| ConversationDetails { title, ..ConversationDetails::default() }),
-            rewritten: Vec::new(),
+            details: self.title.map(|title| DetailsRow::details(self.details, title)).transpose()?,
+            rewritten: self.rewritten.into_iter().map(LogEntry::decode).collect::<Result<_, _>>()?,
             timers: Vec::new(),
         })
     }
@@ -167,8 +190,8 @@ impl CommitRow {
 mod tests {
     use super::*;
     use crate::{
-        chat::{Member, MemberChange, Position, Role},
-        store::{TimerChange, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow},
+        chat::{Expiry, Member, MemberChange, Position, Role},
+        store::{ConversationDetails, TimerChange, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow},
     };
     use godwit_proto::{UserId, v1};
 
@@ -187,10 +210,17 @@ mod tests {
         member.read = Position { seq: Seq(3), ordinal: 2 };
         member.own = Position { seq: Seq(4), ordinal: 3 };
         member.scheduled = [Seq(5), Seq(900)].into_iter().collect();
+        member.missed = [7, 8].into_iter().collect();
         let commit = Commit {
+            rewritten: vec![entry.clone(), entry.clone()],
             entries: vec![entry],
             members: vec![MemberChange::Put(member), MemberChange::Remove(user)],
-            details: Some(ConversationDetails { title: "Über uns".to_owned(), ..ConversationDetails::default() }),
+            details: Some(ConversationDetails {
+                title: "Über uns".to_owned(),
+                expiry: Expiry { after_ms: 5, from_reading: true },
+                withdrawn: [3, 4, 1 << 40].into_iter().collect(),
+                expires_from_reading: Seq(9),
+            }),
             ..Commit::after(ConversationId::group([9; 16]), Seq(3))
         };
         let untouched = Commit::after(commit.conversation, Seq::ZERO);

@@ -8,9 +8,12 @@ use super::{
 };
 use std::path::Path;
 
-/// What this version writes and reads. A version that does not know timers would lose them, so it must not open this.
-const FORMAT: u64 = 3;
-/// What is read too, and becomes [`FORMAT`] by opening: the same without timers.
+/// What this version writes and reads. A version that does not know rewritten entries would lose them on their way from
+/// records to rows, and with them that a message is gone, so it must not open this.
+const FORMAT: u64 = 4;
+/// What is read too, and becomes [`FORMAT`] by opening: the same without rewritten entries,
+const WITHOUT_REWRITTEN: u64 = 3;
+/// and the same without timers.
 const WITHOUT_TIMERS: u64 = 2;
 
 /// Where the records stand.
@@ -84,7 +87,7 @@ pub(super) fn format(keyspaces: &Keyspaces) -> fjall::Result<()> {
 fn check_format(keyspaces: &Keyspaces, dir: &Path, failed: impl Fn(RowError) -> OpenError) -> Result<u64, OpenError> {
     let value = keyspaces.meta.get(keys::FORMAT).map_err(|error| failed(error.into()))?;
     match value.map(|value| keys::number(&value)).transpose().map_err(&failed)? {
-        Some(known @ (FORMAT | WITHOUT_TIMERS)) => Ok(known),
+        Some(known @ (FORMAT | WITHOUT_REWRITTEN | WITHOUT_TIMERS)) => Ok(known),
         Some(found) => Err(OpenError::Format { dir: dir.to_owned(), found, known: FORMAT }),
         None => Err(failed(RowError::Damaged("the store's format is missing".to_owned()))),
     }
@@ -132,11 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn a_store_without_timers_is_one_with_timers_once_it_was_opened() {
-        let dir = of_format(WITHOUT_TIMERS);
-        Embedded::open(EmbeddedOptions::new(dir.path())).unwrap().close();
-        assert_eq!(format_of(&dir), FORMAT);
-        Embedded::open(EmbeddedOptions::new(dir.path())).unwrap().close();
+    fn a_store_of_an_older_format_has_this_one_once_it_was_opened() {
+        for format in [WITHOUT_TIMERS, WITHOUT_REWRITTEN] {
+            let dir = of_format(format);
+            Embedded::open(EmbeddedOptions::new(dir.path())).unwrap().close();
+            assert_eq!(format_of(&dir), FORMAT);
+            Embedded::open(EmbeddedOptions::new(dir.path())).unwrap().close();
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::{
     keys::{self, TimerKeyBytes},
     keyspaces::Keyspaces,
     record::Record,
-    rows::{ConversationRow, EntriesRow, MemberRow},
+    rewrite,
+    rows::{ConversationRow, DetailsRow, EntriesRow, MemberRow},
     sends,
     timer_round::{self, ChangedTimer},
 };
@@ -36,6 +37,8 @@ pub(super) struct Round<'a> {
 #[derive(Default)]
 struct Changes<'a> {
     entries: Vec<&'a LogEntry>,
+    /// What takes the place of entries before these.
+    rewritten: BTreeMap<Seq, &'a LogEntry>,
     /// The last word on each member.
     members: BTreeMap<UserId, MemberChange>,
     details: Option<&'a ConversationDetails>,
@@ -48,6 +51,7 @@ impl<'a> Round<'a> {
         for commit in records.iter().flat_map(|record| &record.commits) {
             let changes = conversations.entry(commit.conversation).or_default();
             changes.entries.extend(&commit.entries);
+            commit.rewritten.iter().for_each(|entry| changes.rewrite(entry));
             if let Some(details) = &commit.details {
                 changes.details = Some(details);
             }
@@ -100,7 +104,17 @@ impl<'a> Round<'a> {
     }
 }
 
-impl Changes<'_> {
+impl<'a> Changes<'a> {
+    fn rewrite(&mut self, entry: &'a LogEntry) {
+        let index = self.entries.first().and_then(|first| entry.seq.0.checked_sub(first.seq.0));
+        let in_round = index.and_then(|index| self.entries.get_mut(usize::try_from(index).ok()?));
+        match in_round {
+            // The older one never becomes a row.
+            Some(older) => *older = entry,
+            None => drop(self.rewritten.insert(entry.seq, entry)),
+        }
+    }
+
     fn change_member(&mut self, change: MemberChange) {
         let user = change.user();
         let change = match (self.members.get(&user), change) {
@@ -123,10 +137,12 @@ impl Changes<'_> {
             None => None,
         };
         let mut row = old.clone().unwrap_or_default();
+        rewrite::rows(conversation, &self.rewritten, keyspaces, batch)?;
         self.entry_rows(conversation, keyspaces, replay, batch, &mut row)?;
         self.member_rows(conversation, keyspaces, replay, batch, &mut row)?;
         if let Some(details) = self.details {
             row.title.clone_from(&details.title);
+            row.details = DetailsRow::of(details);
         }
         if old.as_ref() != Some(&row) {
             batch.insert(&keyspaces.conversations, *conversation.as_bytes(), row.encode_to_vec());

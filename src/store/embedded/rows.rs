@@ -2,8 +2,8 @@
 
 use super::error::RowError;
 use crate::{
-    chat::{LogEntry, Member, MemberChange, Position, Role},
-    store::{TokenHash, TokenRecord, UserRecord},
+    chat::{Expiry, LogEntry, Member, MemberChange, Ordinals, Position, Role},
+    store::{ConversationDetails, TokenHash, TokenRecord, UserRecord},
 };
 use bytes::Bytes;
 use godwit_proto::{
@@ -36,6 +36,24 @@ pub(super) struct ConversationRow {
     /// The key of the row of hashes of sends that was written last.
     #[prost(uint64, tag = "5")]
     pub(super) sends_row_first: u64,
+    /// Absent for most.
+    #[prost(message, optional, tag = "6")]
+    pub(super) details: Option<DetailsRow>,
+}
+
+/// What is true of a whole conversation beside its title.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DetailsRow {
+    #[prost(uint64, tag = "1")]
+    expires_after_ms: u64,
+    #[prost(bool, tag = "2")]
+    expires_after_reading: bool,
+    /// As [`Ordinals::to_bytes`] makes it.
+    #[prost(bytes = "bytes", tag = "3")]
+    withdrawn: Bytes,
+    /// The newest message that expires from being read.
+    #[prost(uint64, tag = "4")]
+    expires_from_reading: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -59,6 +77,9 @@ pub(super) struct MemberRow {
     /// Ascending. Absent for nearly everybody.
     #[prost(uint64, repeated, tag = "9")]
     scheduled_seqs: Vec<u64>,
+    /// As [`Ordinals::to_bytes`] makes it.
+    #[prost(bytes = "bytes", tag = "10")]
+    missed: Bytes,
 }
 
 /// In a record: one of the three is set.
@@ -127,6 +148,29 @@ impl EntriesRow {
     }
 }
 
+impl DetailsRow {
+    /// `None` when there is nothing beside the title: the row is what it was before there was this.
+    pub(super) fn of(details: &ConversationDetails) -> Option<Self> {
+        let row = Self {
+            expires_after_ms: details.expiry.after_ms,
+            expires_after_reading: details.expiry.from_reading,
+            withdrawn: details.withdrawn.to_bytes().into(),
+            expires_from_reading: details.expires_from_reading.0,
+        };
+        (row != Self::default()).then_some(row)
+    }
+
+    pub(super) fn details(row: Option<Self>, title: String) -> Result<ConversationDetails, RowError> {
+        let row = row.unwrap_or_default();
+        Ok(ConversationDetails {
+            title,
+            expiry: Expiry { after_ms: row.expires_after_ms, from_reading: row.expires_after_reading },
+            withdrawn: ordinals(&row.withdrawn)?,
+            expires_from_reading: Seq(row.expires_from_reading),
+        })
+    }
+}
+
 impl From<&Member> for MemberRow {
     fn from(member: &Member) -> Self {
         Self {
@@ -139,6 +183,7 @@ impl From<&Member> for MemberRow {
             own_seq: member.own.seq.0,
             own_ordinal: member.own.ordinal,
             scheduled_seqs: member.scheduled.seqs().iter().map(|seq| seq.0).collect(),
+            missed: member.missed.to_bytes().into(),
         }
     }
 }
@@ -159,7 +204,7 @@ impl MemberRow {
             read: Position { seq: Seq(self.read_seq), ordinal: self.read_ordinal },
             own: Position { seq: Seq(self.own_seq), ordinal: self.own_ordinal },
             scheduled: self.scheduled_seqs.iter().map(|seq| Seq(*seq)).collect(),
-            missed: crate::chat::Ordinals::NONE,
+            missed: ordinals(&self.missed)?,
         })
     }
 }
@@ -257,6 +302,10 @@ impl DeviceRow {
     }
 }
 
+fn ordinals(bytes: &[u8]) -> Result<Ordinals, RowError> {
+    Ordinals::from_bytes(bytes).ok_or_else(|| RowError::Damaged("a set of ordinals that is none".to_owned()))
+}
+
 fn user_id(raw: u64) -> Result<UserId, RowError> {
     UserId::new(raw).map_err(|error| RowError::Damaged(error.to_string()))
 }
@@ -277,6 +326,34 @@ mod tests {
         let before = b"\x09\x07\0\0\0\0\0\0\0\x10\x01\x18\x02\x20\x01\x28\x03\x30\x02\x38\xac\x02\x40\xc8\x01";
         assert_eq!(MemberRow::from(&member()).encode_to_vec(), before);
         assert_eq!(MemberRow::read(before).unwrap(), member());
+    }
+
+    #[test]
+    fn a_conversation_in_which_nothing_expires_is_the_row_that_it_was_before_anything_could() {
+        let details = ConversationDetails { title: "ab".to_owned(), ..ConversationDetails::default() };
+        let row = |details: &ConversationDetails| ConversationRow {
+            head: 9,
+            head_row_first: 8,
+            member_count: 2,
+            title: details.title.clone(),
+            sends_row_first: 1,
+            details: DetailsRow::of(details),
+        };
+        assert_eq!(row(&details).encode_to_vec(), b"\x08\x09\x10\x08\x18\x02\x22\x02ab\x28\x01");
+        let expiring = ConversationDetails {
+            expiry: Expiry { after_ms: 5, from_reading: true },
+            withdrawn: (1..=9).collect(),
+            expires_from_reading: Seq(8),
+            ..details
+        };
+        let read = ConversationRow::decode(&*row(&expiring).encode_to_vec()).unwrap();
+        assert_eq!(DetailsRow::details(read.details, read.title).unwrap(), expiring);
+    }
+
+    #[test]
+    fn ordinals_that_are_cut_off_are_damage() {
+        let row = MemberRow { missed: Bytes::from_static(&[1, 2]), ..MemberRow::from(&member()) };
+        assert!(MemberRow::read(&row.encode_to_vec()).is_err());
     }
 
     #[test]

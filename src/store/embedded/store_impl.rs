@@ -26,7 +26,8 @@ const USER_WRITE: Weight = Weight { items: 1, bytes: 1024 };
 impl LogStore for Embedded {
     /// # Panics
     ///
-    /// When entries are not dense and ascending from `after`: the caller's numbering is broken.
+    /// When entries are not dense and ascending from `after`, or rewritten ones are not older: the caller's numbering is
+    /// broken. When the payload of a timer is larger than [`TIMER_PAYLOAD_BYTES_MAX`].
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'static, Vec<CommitOutcome>> {
         for commit in &commits {
             let mut seq = commit.after;
@@ -40,6 +41,11 @@ impl LogStore for Embedded {
                     entry.seq
                 );
             }
+            for entry in &commit.rewritten {
+                let is_older = (Seq::FIRST..=commit.after).contains(&entry.seq);
+                assert!(is_older, "{:?} rewrites {:?} after {:?}", commit.conversation, entry.seq, commit.after);
+            }
+            check_payloads(&commit.timers);
         }
         let count = commits.len();
         let weight = Weight { items: count, bytes: commits.iter().map(commit_bytes).sum() };
@@ -146,11 +152,7 @@ impl UserStore for Embedded {
 
 impl TimerStore for Embedded {
     fn put_timers(&self, changes: Vec<TimerChange>) -> BoxFuture<'static, Vec<TimerOutcome>> {
-        for change in &changes {
-            if let TimerChange::Put(row) = change {
-                assert!(row.payload.len() <= TIMER_PAYLOAD_BYTES_MAX, "{:?} is too large", row.key);
-            }
-        }
+        check_payloads(&changes);
         let count = changes.len();
         let weight = Weight { items: count, bytes: changes.iter().map(timer_change_bytes).sum() };
         let (answer, answered) = oneshot::channel();
@@ -198,6 +200,14 @@ impl Embedded {
         match self.inner.writes.push(Write::User(write(answer)), USER_WRITE) {
             Ok(_) => Box::pin(async { answered.await.unwrap_or_else(|_| Err(closed())) }),
             Err(error) => Box::pin(ready(Err(refusal(error)))),
+        }
+    }
+}
+
+fn check_payloads(changes: &[TimerChange]) {
+    for change in changes {
+        if let TimerChange::Put(row) = change {
+            assert!(row.payload.len() <= TIMER_PAYLOAD_BYTES_MAX, "{:?} is too large", row.key);
         }
     }
 }

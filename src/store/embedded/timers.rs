@@ -50,6 +50,22 @@ impl<'a> TimerTurn<'a> {
         TimerOutcome::Durable
     }
 
+    /// Takes the changes that come with a commit into the turn, all of them or none.
+    pub(super) fn admit_all(&mut self, changes: Vec<TimerChange>) -> Result<(), StoreError> {
+        for change in &changes {
+            let key = change.key();
+            if !self.due_ms.contains_key(&key) {
+                let due_ms = self.shared.timer_due_ms(key)?;
+                self.due_ms.insert(key, due_ms);
+            }
+        }
+        for change in changes {
+            let outcome = self.admit(change);
+            assert!(outcome == TimerOutcome::Durable, "a timer that was found is lost again");
+        }
+        Ok(())
+    }
+
     /// What is to be written.
     pub(super) fn finish(self) -> Vec<TimerEdit> {
         self.edits

@@ -1,6 +1,6 @@
 //! Which commits of a turn may be written.
 
-use super::{error::RowError, heads::Heads, rows::ConversationRow, shared::Shared};
+use super::{error::RowError, heads::Heads, rows::ConversationRow, shared::Shared, timers::TimerTurn};
 use crate::{
     chat::LogEntry,
     store::{Commit, CommitOutcome, Direction, PageLimit, StoreError},
@@ -23,10 +23,13 @@ impl<'a> Turn<'a> {
         Self { shared, known_heads, admitted: Vec::new(), heads: HashMap::new() }
     }
 
-    /// Admits a commit that continues its log. The outcome holds once the turn is synced.
-    pub(super) fn admit(&mut self, commit: Commit) -> CommitOutcome {
+    /// Admits a commit that continues its log, and its timers with it. The outcome holds once the turn is synced.
+    pub(super) fn admit(&mut self, mut commit: Commit, timers: &mut TimerTurn<'_>) -> CommitOutcome {
         match self.judge(&commit) {
             Ok(CommitOutcome::Durable) => {
+                if let Err(error) = timers.admit_all(std::mem::take(&mut commit.timers)) {
+                    return CommitOutcome::NotWritten(error);
+                }
                 let head = commit.entries.last().map_or(commit.after, |entry| entry.seq);
                 self.heads.insert(commit.conversation, head);
                 self.admitted.push(commit);
@@ -64,13 +67,20 @@ impl<'a> Turn<'a> {
         Ok(head)
     }
 
-    /// Whether the log has these entries, in what is durable or in what this turn adds.
+    /// Whether the log has these entries, in what is durable or in what this turn adds and rewrites.
     fn has_exactly(&self, conversation: ConversationId, entries: &[LogEntry]) -> Result<bool, RowError> {
         let Some(first) = entries.first() else { return Ok(true) };
         let limit = PageLimit { entries: entries.len(), bytes: usize::MAX };
         let mut there = self.shared.read_log(conversation, first.seq, Direction::Forward, limit)?;
-        let of_turn = self.admitted.iter().filter(|admitted| admitted.conversation == conversation);
-        there.extend(of_turn.flat_map(|admitted| &admitted.entries).filter(|entry| entry.seq >= first.seq).cloned());
+        for admitted in self.admitted.iter().filter(|admitted| admitted.conversation == conversation) {
+            for rewritten in &admitted.rewritten {
+                there
+                    .iter_mut()
+                    .filter(|entry| entry.seq == rewritten.seq)
+                    .for_each(|entry| *entry = rewritten.clone());
+            }
+            there.extend(admitted.entries.iter().filter(|entry| entry.seq >= first.seq).cloned());
+        }
         there.truncate(entries.len());
         Ok(there == entries)
     }
