@@ -214,13 +214,15 @@ fn what_has_expired_is_handed_to_nobody_even_before_the_server_has_come_to_it() 
 #[test]
 fn a_push_that_comes_too_late_is_left_out() {
     let mut pair = Circle::pair();
-    let message =
-        SendRequest { expiry: Some(Expiry { after_ms: 1_000, start: ExpiryStart::Sent.into() }), ..pair.message(1) };
+    pair.send(NOON_MS, ALICE, 1);
+    pair.forget();
+    let expiry = Some(Expiry { after_ms: 1_000, start: ExpiryStart::Sent.into() });
+    let message = SendRequest { expiry, ..pair.message(2) };
     pair.server.put(NOON_MS, pair.sessions[ALICE], Channel::Session, Request::Send(message));
     // The disk takes its time.
     pair.server.settle(NOON_MS + 1_500);
-    assert_eq!(pair.pushed(BOB), ["expired [1]"]);
-    assert_eq!(pair.log(NOON_MS + 1_500, BOB), ["gone", "expired [1]"]);
+    assert_eq!(pair.pushed(BOB), ["expired [2]"]);
+    assert_eq!(pair.log(NOON_MS + 1_500, BOB), ["message 1", "gone", "expired [2]"]);
 }
 
 #[test]
