@@ -23,8 +23,8 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 use link::namespace;
 use options::{
-    CapacityOptions, FiguresOptions, GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions, MixedOptions, Order,
-    PairsOptions, ScheduleOptions, StormOptions, UnderLossOptions,
+    CapacityOptions, ExpiryOptions, FiguresOptions, GroupsOptions, HistoryOptions, HotGroupOptions, IdleOptions,
+    MixedOptions, Order, PairsOptions, ScheduleOptions, StormOptions, UnderLossOptions,
 };
 use report::RunReport;
 use std::{process::ExitCode, time::SystemTime};
@@ -68,6 +68,8 @@ enum Command {
     /// A million scheduled messages, some of which fall due while people chat and, with --kill, the server is killed: every
     /// one must be sent once, and none early
     Schedule(Box<ScheduleOptions>),
+    /// Messages that will disappear, some of them in the run: every one must go once, and none early
+    Expiry(Box<ExpiryOptions>),
     /// Groups on a network that loses packets, `loss=2%,delay=30ms` if --link names no other: Godwit, the bare relay, and
     /// a bare relay over TLS and TCP
     UnderLoss(Box<UnderLossOptions>),
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         Command::History(options) => load(options.order()),
         Command::Mixed(options) => options.order().and_then(load),
         Command::Schedule(options) => options.order().and_then(load),
+        Command::Expiry(options) => options.order().and_then(load),
         Command::UnderLoss(options) => under_loss(&options),
         Command::Capacity(options) => capacity(&options),
         Command::Figures(options) => figures(&options),

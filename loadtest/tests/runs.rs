@@ -125,3 +125,15 @@ fn scheduled_messages_fire_once_each_though_the_server_is_killed_meanwhile() {
     fired_once_each(status, &report);
     assert_eq!(report["kills"], 1);
 }
+
+#[test]
+fn messages_disappear_once_each_and_none_early() {
+    let load = ["expiry", "--pending", "1000", "--due", "200", "--due-rate", "100", "--people", "20", "--no-pin"];
+    let Ran { status, said, report } = run(&load);
+    let report = report.unwrap_or_else(|| panic!("no result; it said:\n{said}"));
+    assert!(status.success(), "{report:#}");
+    let of = |count: &str| report[count].as_u64().unwrap();
+    assert_eq!(["pending", "due", "fired"].map(of), [1000, 200, 200], "{report:#}");
+    assert_eq!(["lost", "duplicated", "early", "unsettled"].map(of), [0; 4], "{report:#}");
+    assert!(report["heard_p50_ms"].as_f64().unwrap() > 0.0, "{report:#}");
+}

@@ -20,6 +20,7 @@ pub struct Session {
     /// The newest entry that it was sent, by conversation. Only these may be acknowledged.
     pub known: HashMap<ConversationId, Seq>,
     /// Messages that it was sent and whose delivery ends, with when. Nearly always none, and then without memory.
+    #[expect(clippy::box_collection, reason = "it is one word while there are none")]
     awaited: Option<Box<Vec<(ConversationId, Seq, u64)>>>,
 }
 

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod chat;
+mod expiry;
 mod figures;
 mod machine;
 mod mixed;
@@ -11,6 +12,7 @@ mod under_loss;
 
 pub use capacity::CapacityOptions;
 pub use chat::{GroupsOptions, HotGroupOptions, Order, PairsOptions};
+pub use expiry::ExpiryOptions;
 pub use figures::FiguresOptions;
 pub use machine::{ClientOptions, ServerOptions};
 pub use mixed::MixedOptions;

@@ -37,7 +37,7 @@ fn entry(expected: &Expected, message: usize, seq: u64, ordinal: u64) -> Entry {
         sender_id: expected.users[expected.plan.places[message].sender].as_u64(),
         sent_ms: 1000 + seq,
         client_msg_id: expected.ids.id(message).to_bytes(),
-        content: Some(Content::Message(v1::Message { body, content_type: String::new(), scheduled: false })),
+        content: Some(Content::Message(v1::Message { body, ..v1::Message::default() })),
     }
 }
 

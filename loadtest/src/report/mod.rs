@@ -40,7 +40,7 @@ pub struct RunReport {
     pub scenario: String,
     /// In the order in which they ran.
     pub runs: Vec<Outcome>,
-    /// Of the first run in which messages were scheduled, once more for who looks for these figures only.
+    /// Of the first run in which messages were scheduled or disappeared, once more for who looks for these figures only.
     #[serde(flatten)]
     pub firings: Option<Firings>,
     /// Godwit ÷ the bare relay; `None` unless both ran.
@@ -215,10 +215,10 @@ fn faults(run: &Outcome) -> Option<String> {
         (run.verdict.unanswered, "unanswered"),
         (run.resyncs, "resyncs"),
         (run.lost_connections, "connections lost"),
-        (of(|firings| firings.lost), "scheduled messages lost"),
-        (of(|firings| firings.duplicated), "scheduled messages duplicated"),
-        (of(|firings| firings.early), "scheduled messages early"),
-        (of(|firings| firings.unsettled), "scheduled messages sent and still listed"),
+        (of(|firings| firings.lost), "due messages lost"),
+        (of(|firings| firings.duplicated), "due messages duplicated"),
+        (of(|firings| firings.early), "due messages early"),
+        (of(|firings| firings.unsettled), "due messages done and still there"),
     ];
     let present = counts.into_iter().filter(|(count, _)| *count > 0);
     let words: Vec<String> = present.map(|(count, what)| format!("{} {what}", format::count(count))).collect();
@@ -283,9 +283,9 @@ mod tests {
         let json = serde_json::to_value(report(fired.clone())).unwrap();
         assert_eq!((&json["fired"], &json["lag_p99_ms"]), (&20.into(), &4.0.into()), "where programs look for it");
         for (firings, said) in [
-            (Firings { lost: 1, fired: 19, ..fired.clone() }, "1 scheduled messages lost"),
-            (Firings { duplicated: 1, ..fired.clone() }, "1 scheduled messages duplicated"),
-            (Firings { early: 1, ..fired }, "1 scheduled messages early"),
+            (Firings { lost: 1, fired: 19, ..fired.clone() }, "1 due messages lost"),
+            (Firings { duplicated: 1, ..fired.clone() }, "1 due messages duplicated"),
+            (Firings { early: 1, ..fired }, "1 due messages early"),
         ] {
             let report = report(firings);
             assert!(!report.is_clean() && report.verdict().ends_with(said), "{}", report.verdict());

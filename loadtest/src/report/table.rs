@@ -93,10 +93,10 @@ impl Columns<'_> {
         ];
         if self.sides.iter().any(|side| side.runs.iter().any(|run| run.firings.is_some())) {
             rows.extend([
-                self.firings("scheduled and lost", |firings| firings.lost),
-                self.firings("scheduled and duplicated", |firings| firings.duplicated),
-                self.firings("scheduled and early", |firings| firings.early),
-                self.firings("sent and still listed", |firings| firings.unsettled),
+                self.firings("due and lost", |firings| firings.lost),
+                self.firings("due and duplicated", |firings| firings.duplicated),
+                self.firings("due and early", |firings| firings.early),
+                self.firings("done and still there", |firings| firings.unsettled),
             ]);
         }
         rows
@@ -160,7 +160,7 @@ impl Columns<'_> {
         self.row(name, |side| format::count(side.sum(of)), |_| None)
     }
 
-    /// The same of what was scheduled.
+    /// The same of what was due.
     fn firings(&self, name: &'static str, of: fn(&Firings) -> u64) -> Row {
         let of_run = |run: &Outcome| run.firings.as_ref().map_or(0, of);
         self.row(name, |side| format::count(side.sum(of_run)), |_| None)

@@ -2,6 +2,7 @@
 
 mod chat;
 mod crew;
+mod expiry;
 mod fill;
 mod history;
 mod idle;
@@ -15,6 +16,7 @@ mod storm;
 
 pub use chat::{ChatLoad, LoadPace, Timing};
 pub use crew::{CrewSettings, Sockets};
+pub use expiry::ExpiryLoad;
 pub use fill::fill;
 pub use history::{GROWTH, GROWTH_RESTARTED, HistoryLoad};
 pub use idle::{IdleLoad, RSS_PER_CONNECTION};
@@ -35,6 +37,7 @@ pub enum Scenario {
     History(HistoryLoad),
     Mixed(MixedLoad),
     Schedule(ScheduleLoad),
+    Expiry(ExpiryLoad),
 }
 
 impl Scenario {
@@ -47,6 +50,7 @@ impl Scenario {
             Self::History(_) => "history",
             Self::Mixed(_) => "mixed",
             Self::Schedule(_) => "schedule",
+            Self::Expiry(_) => "expiry",
         }
     }
 
@@ -56,6 +60,7 @@ impl Scenario {
             Self::Chat(load) => load.body_bytes,
             Self::History(load) => load.body_bytes,
             Self::Schedule(load) => load.body_bytes,
+            Self::Expiry(load) => load.body_bytes,
             Self::Idle(_) | Self::Storm(_) | Self::Mixed(_) => STAMP_BYTES,
         }
     }
@@ -69,6 +74,7 @@ impl Scenario {
             Self::History(_) => (0, 0),
             Self::Mixed(load) => (load.people, 0),
             Self::Schedule(load) => (load.people, 0),
+            Self::Expiry(load) => (load.people, 0),
         };
         let scheduled = if let Self::Schedule(load) = self { load.per_person_max() as usize } else { 0 };
         let allow =
@@ -89,6 +95,7 @@ impl Scenario {
             Self::History(load) => history::run(subject, crew, load).await,
             Self::Mixed(load) => mixed::run(subject, crew, load).await,
             Self::Schedule(load) => schedule::run(subject, crew, load).await,
+            Self::Expiry(load) => expiry::run(subject, crew, load).await,
         }
     }
 }

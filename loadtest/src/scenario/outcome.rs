@@ -47,7 +47,7 @@ pub struct Outcome {
     pub written_bytes_per_acked: f64,
     /// What this scenario measures beyond that.
     pub figures: Vec<Figure>,
-    /// What became of messages that were scheduled; `None` where none were.
+    /// What became of messages that were scheduled, or were to disappear; `None` where none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firings: Option<Firings>,
     /// From the beginning on.

@@ -28,6 +28,7 @@ pub fn encode_send(
         content_type: String::new(),
         first_attempt: true,
         after_client_msg_id: after.map(|after| after.to_bytes()).unwrap_or_default(),
+        ..SendRequest::default()
     };
     encode_frame(&ClientFrame { request_id, body: Some(Body::Send(request)) }, out);
 }
@@ -50,6 +51,7 @@ pub fn frame_sizes(body_bytes: usize) -> FrameSizes {
         content_type: String::new(),
         first_attempt: true,
         after_client_msg_id: id.to_bytes(),
+        ..SendRequest::default()
     };
     let sent_ms = 1_800_000_000_000;
     let accepted = SendResponse { seq: TYPICAL, ordinal: TYPICAL, sent_ms };
@@ -59,7 +61,7 @@ pub fn frame_sizes(body_bytes: usize) -> FrameSizes {
         sender_id: u64::MAX,
         sent_ms,
         client_msg_id: id.to_bytes(),
-        content: Some(Content::Message(Message { body, content_type: String::new(), scheduled: false })),
+        content: Some(Content::Message(Message { body, ..Message::default() })),
     };
     let push = EntriesPush { conversation_id, entries: vec![entry] };
     FrameSizes {
