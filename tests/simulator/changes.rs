@@ -28,6 +28,12 @@ pub trait Change: Clone + Send + 'static {
     const UNKNOWN: Self::Outcome;
     fn not_written(error: StoreError) -> Self::Outcome;
     fn write(&self, disk: &mut Disk, now_ms: u64) -> Self::Outcome;
+    /// Whether there is a part of it that may become durable without the rest.
+    fn has_part(&self) -> bool {
+        false
+    }
+    /// Writes that part alone.
+    fn write_part(&self, _: &mut Disk, _now_ms: u64) {}
     fn in_batch(changes: Vec<Self>, answer: Answer<Self::Outcome>) -> Changes;
 }
 
@@ -42,6 +48,14 @@ impl Change for Commit {
 
     fn write(&self, disk: &mut Disk, now_ms: u64) -> CommitOutcome {
         disk.commit(now_ms, self)
+    }
+
+    fn has_part(&self) -> bool {
+        !self.timers.is_empty()
+    }
+
+    fn write_part(&self, disk: &mut Disk, now_ms: u64) {
+        disk.change_timers(now_ms, self);
     }
 
     fn in_batch(changes: Vec<Self>, answer: Answer<CommitOutcome>) -> Changes {
@@ -71,10 +85,17 @@ impl Change for TimerChange {
 impl Changes {
     pub fn writes(self) -> Vec<Write> {
         match self {
-            Self::Commits(commits, _) => commits.into_iter().map(into_write).collect(),
+            Self::Commits(commits, _) => commits.into_iter().flat_map(parts).collect(),
             Self::Timers(changes, _) => changes.into_iter().map(into_write).collect(),
         }
     }
+}
+
+/// The part that may be there without the rest, if there is one, and then all of it.
+fn parts<C: Change>(change: C) -> Vec<Write> {
+    let part = change.has_part().then(|| change.clone());
+    let part = part.map(|change| -> Write { Box::new(move |disk, now_ms| change.write_part(disk, now_ms)) });
+    part.into_iter().chain([into_write(change)]).collect()
 }
 
 pub fn into_write<C: Change>(change: C) -> Write {

@@ -5,8 +5,8 @@ use godwit::{
     chat::{ConversationDetails, LogEntry, Member, MemberChange},
     store::{
         Commit, CommitOutcome, CreateUserOutcome, Direction, DueTimer, LoadedConversation, NewToken, PageLimit,
-        StoredSummary, TimerChange, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow, TokenHash, TokenRecord,
-        UserRecord,
+        SHOWN_LOOK_BACK, StoredSummary, TimerChange, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow, TokenHash,
+        TokenRecord, UserRecord,
     },
 };
 use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, VshardSet, v1, v1::entry::Content};
@@ -52,6 +52,12 @@ impl Disk {
         if self.bug == Some(Bug::LostEntry) && at == 2 {
             return CommitOutcome::Durable;
         }
+        for entry in &commit.rewritten {
+            let (index, decoded) = (entry.seq.as_u64() as usize - 1, entry.to_proto());
+            stored.ledger.rewrite(&stored.entries[index], &decoded);
+            stored.entries[index] = decoded;
+            stored.log[index] = entry.clone();
+        }
         for entry in &commit.entries {
             let decoded = entry.to_proto();
             stored.ledger.append(now_ms, entry, &decoded);
@@ -81,7 +87,13 @@ impl Disk {
             }
         }
         stored.ledger.check_rows(&stored.members);
+        self.change_timers(now_ms, commit);
         CommitOutcome::Durable
+    }
+
+    /// Writes what may be durable of a change although the change is not.
+    pub fn change_timers(&mut self, now_ms: u64, commit: &Commit) {
+        commit.timers.iter().for_each(|change| self.change_timer(now_ms, change));
     }
 
     pub fn load(&self, id: ConversationId, tail: usize) -> Option<LoadedConversation> {
@@ -137,7 +149,7 @@ impl Disk {
         Some(StoredSummary {
             details: stored.details.clone(),
             last: stored.log.last().cloned(),
-            shown: stored.log.iter().rev().find(|entry| entry.is_shown).cloned(),
+            shown: stored.log.iter().rev().take(SHOWN_LOOK_BACK).find(|entry| entry.is_shown).cloned(),
             member: member.clone(),
             member_count: stored.members.len() as u32,
         })
@@ -150,7 +162,10 @@ impl Disk {
 
     /// Writes a change as [`godwit::store::TimerStore::put_timers`] promises it.
     pub fn change_timer(&mut self, now_ms: u64, change: &TimerChange) {
+        let of_schedule = [TimerKind::SCHEDULED_SEND, TimerKind::SCHEDULE_FAILED].contains(&change.key().kind);
         match change {
+            TimerChange::Put(row) if !of_schedule => drop(self.timers.insert(row.key, row.clone())),
+            TimerChange::Remove(key) if !of_schedule => drop(self.timers.remove(key)),
             TimerChange::Put(_) if self.bug == Some(Bug::LostTimer) => {}
             TimerChange::Remove(_) if self.bug == Some(Bug::KeptTimer) => {}
             TimerChange::Put(row) => {

@@ -16,6 +16,8 @@ pub struct Ledger {
     counters: BTreeMap<u64, u64>,
     /// Messages that their devices do not wait for any more. They may still come, in any order.
     given_up: BTreeSet<(u64, u64)>,
+    /// Messages whose delivery ended before these users had them.
+    missed: BTreeSet<(u64, UserId)>,
 }
 
 #[derive(Debug)]
@@ -25,6 +27,7 @@ struct Fact {
     sender: UserId,
     is_message: bool,
     is_scheduled: bool,
+    is_withdrawn: bool,
 }
 
 /// One time that somebody was a member.
@@ -51,6 +54,7 @@ impl Ledger {
             owner: None,
             counters: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            missed: BTreeSet::new(),
         }
     }
 
@@ -75,12 +79,34 @@ impl Ledger {
         let before = self.by_id.insert((entry.sender, entry.client_msg_id), seq);
         assert!(before.is_none(), "{id:?}: {:?} is in the log twice, as {before:?} and {seq}", entry.client_msg_id);
         self.follow(now_ms, seq, entry.sender, content);
-        self.facts.push(Fact { ordinal, sent_ms: entry.sent_ms, sender: entry.sender, is_message, is_scheduled });
+        let (sent_ms, sender) = (entry.sent_ms, entry.sender);
+        self.facts.push(Fact { ordinal, sent_ms, sender, is_message, is_scheduled, is_withdrawn: false });
+    }
+
+    /// One durable entry takes the place of another: a message that is withdrawn, or whose deadlines change.
+    pub fn rewrite(&mut self, older: &v1::Entry, newer: &v1::Entry) {
+        let id = self.id;
+        let header = |entry: &v1::Entry| v1::Entry { content: None, ..entry.clone() };
+        assert_eq!(header(older), header(newer), "{id:?}: another entry takes the place of one");
+        match (&older.content, &newer.content) {
+            (Some(Content::Message(older)), Some(Content::Withdrawn(newer))) => {
+                assert_eq!(older.scheduled, newer.scheduled, "{id:?}: the marker lies");
+            }
+            (Some(Content::Message(older)), Some(Content::Message(newer))) => {
+                let sent =
+                    |message: &v1::Message| (message.body.clone(), message.content_type.clone(), message.scheduled);
+                assert_eq!(sent(older), sent(newer), "{id:?}: a message was changed");
+            }
+            (older, newer) => assert_eq!(older, newer, "{id:?}: not what takes a message's place"),
+        }
+        let is_withdrawn = matches!(newer.content, Some(Content::Withdrawn(_)));
+        self.facts[newer.seq as usize - 1].is_withdrawn |= is_withdrawn;
     }
 
     fn follow(&mut self, now_ms: u64, seq: u64, sender: UserId, content: &Content) {
         let id = self.id;
-        if !matches!(content, Content::GroupCreated(_)) {
+        // What the server writes about a message is in the name of whoever sent it, and has gone perhaps.
+        if !matches!(content, Content::GroupCreated(_) | Content::Expired(_) | Content::Undelivered(_)) {
             assert!(self.stay(sender).is_some(), "{id:?} #{seq}: {sender:?} is no member and wrote");
         }
         match content {
@@ -91,6 +117,17 @@ impl Ledger {
                 assert!(ordered, "{id:?} #{seq}: device {device} wrote {number} before {last}, not after");
                 *last = number.max(*last);
             }
+            Content::Withdrawn(_) => panic!("{id:?} #{seq}: a marker for no message"),
+            Content::Expired(expired) => {
+                let are_gone = expired.seqs.iter().all(|seq| self.facts[*seq as usize - 1].is_withdrawn);
+                assert!(are_gone, "{id:?} #{seq}: not all of these have gone: {expired:?}");
+            }
+            Content::Undelivered(undelivered) => {
+                assert!(self.facts[undelivered.seq as usize - 1].is_message, "{id:?} #{seq}: not about a message");
+                let users = undelivered.member_ids.iter().map(|user| UserId::new(*user).unwrap());
+                self.missed.extend(users.map(|user| (undelivered.seq, user)));
+            }
+            Content::ExpiryChanged(_) => {}
             Content::GroupCreated(created) => {
                 assert_eq!(seq, 1, "{id:?}: a group was created twice");
                 self.owner = Some(sender);
@@ -145,10 +182,15 @@ impl Ledger {
         if seq == 0 { 0 } else { self.facts[seq as usize - 1].ordinal }
     }
 
-    /// Messages of others after one entry, up to and including another: counted one by one.
+    /// Messages of others after one entry, up to and including another: counted one by one, and as it is now, without
+    /// those that were withdrawn or that the user missed.
     pub fn count_unread(&self, user: UserId, after: u64, up_to: u64) -> u64 {
-        let range = &self.facts[after as usize..up_to.max(after) as usize];
-        range.iter().filter(|fact| fact.is_message && fact.sender != user).count() as u64
+        let counts = |seq: &u64| {
+            let fact = &self.facts[*seq as usize - 1];
+            let is_gone = fact.is_withdrawn || self.missed.contains(&(*seq, user));
+            fact.is_message && fact.sender != user && !is_gone
+        };
+        (after + 1..=up_to).filter(counts).count() as u64
     }
 
     /// The last message that somebody sent by hand since they joined, as of an entry; 0 for none.
@@ -160,8 +202,10 @@ impl Ledger {
 
     /// What schedules sent for somebody after an entry.
     fn scheduled(&self, user: UserId, after: u64) -> Vec<u64> {
-        let mine =
-            |seq: &u64| self.facts[*seq as usize - 1].is_scheduled && self.facts[*seq as usize - 1].sender == user;
+        let mine = |seq: &u64| {
+            let fact = &self.facts[*seq as usize - 1];
+            fact.is_scheduled && !fact.is_withdrawn && fact.sender == user
+        };
         (after + 1..=self.len()).filter(mine).collect()
     }
 

@@ -197,6 +197,9 @@ impl Inner {
                 }
             }
             if self.faulty && self.rng.chance(self.settings.commit_failures) {
+                if change.has_part() && self.rng.chance(500) {
+                    change.write_part(&mut self.disk, self.now_ms);
+                }
                 if self.rng.chance(self.settings.unknown_outcomes) {
                     if self.rng.chance(500) {
                         change.write(&mut self.disk, self.now_ms);

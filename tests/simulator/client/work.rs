@@ -108,6 +108,7 @@ impl Client {
                         content_type: String::new(),
                         first_attempt: !message.tried,
                         after_client_msg_id: after,
+                        ..v1::SendRequest::default()
                     };
                     (message.tried, message.in_flight) = (true, true);
                     requests.push((What::Send(*conversation, message.id), request));
@@ -127,7 +128,7 @@ impl Client {
             Body::Send(sent) => {
                 let message = queue.remove(index).unwrap();
                 // The sender is not pushed its own message: the answer tells all of it.
-                let content = v1::Message { body: message.body, content_type: String::new(), scheduled: false };
+                let content = v1::Message { body: message.body, ..v1::Message::default() };
                 let entry = v1::Entry {
                     seq: sent.seq,
                     ordinal: sent.ordinal,
