@@ -342,6 +342,7 @@ impl Plain<'_> {
             }
             Event::Scheduled(scheduled) => self.print_saved(*scheduled, None).await,
             Event::ScheduleCancelled { schedule_id } => self.print_cancelled(schedule_id, None).await,
+            Event::ScheduleEnded { .. } => {}
             Event::Removed { conversation } => {
                 let name = self.name(conversation);
                 self.book.borrow_mut().remove(conversation);
