@@ -4,120 +4,20 @@
 
 #[path = "support/one_core.rs"]
 mod one_core;
+#[path = "support/pair.rs"]
+mod pair;
 
-use godwit::router::{Channel, Limits, ScheduleLimits, SessionId};
+use godwit::router::{Channel, Limits, ScheduleLimits};
 use godwit_proto::{
-    ConversationId, UserId,
+    ConversationId,
     v1::{
-        CancelScheduledRequest, ChangeScheduledRequest, CreateGroupRequest, Direction, Entry, ErrorCode,
-        HistoryRequest, ListConversationsRequest, ListScheduledRequest, LoginRequest, RemoveMemberRequest,
-        ScheduleRequest, ScheduledMessage, SendRequest, SendScheduledRequest, client_frame::Body as Request,
-        entry::Content, scheduled_push::Change, server_frame::Body,
+        CancelScheduledRequest, ChangeScheduledRequest, CreateGroupRequest, ErrorCode, ListScheduledRequest,
+        RemoveMemberRequest, SendRequest, SendScheduledRequest, client_frame::Body as Request, entry::Content,
+        scheduled_push::Change, server_frame::Body,
     },
 };
-use one_core::{OneCore, code, id, user};
-
-const NOON_MS: u64 = 1_800_000_000_000;
-const MINUTE_MS: u64 = 60_000;
-
-/// Alice and Bob, who talk with each other.
-struct Pair {
-    server: OneCore,
-    alice: SessionId,
-    bob: SessionId,
-    alice_id: UserId,
-    chat: ConversationId,
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self::with(Limits::default())
-    }
-
-    fn with(limits: Limits) -> Self {
-        let mut server = OneCore::new(limits);
-        let (alice, alices) = server.register(NOON_MS, "alice");
-        let (bob, bobs) = server.register(NOON_MS, "bob");
-        let (alice_id, chat) = (user(&alices), ConversationId::direct(user(&alices), user(&bobs)));
-        Self { server, alice, bob, alice_id, chat }
-    }
-
-    fn schedule(&mut self, now_ms: u64, number: u8, due_ms: u64) -> Body {
-        self.server.ask(now_ms, self.alice, self.request(number, due_ms))
-    }
-
-    fn request(&self, number: u8, due_ms: u64) -> Request {
-        Request::Schedule(ScheduleRequest {
-            schedule_id: id(number),
-            conversation_id: self.chat.to_bytes(),
-            body: format!("scheduled {number}").into(),
-            content_type: String::new(),
-            due_ms,
-        })
-    }
-
-    /// Everybody's sessions ended with the process.
-    fn come_back(&mut self, now_ms: u64) {
-        self.alice = self.log_in(now_ms, "alice", 1);
-        self.bob = self.log_in(now_ms, "bob", 1);
-    }
-
-    fn log_in(&mut self, now_ms: u64, name: &str, device: u8) -> SessionId {
-        let session = self.server.connect(now_ms, device);
-        let login = LoginRequest { username: name.into(), password: "long enough".into() };
-        assert!(matches!(self.server.ask(now_ms, session, Request::Login(login)), Body::Authenticate(_)));
-        session
-    }
-
-    /// The whole log.
-    fn log(&mut self, now_ms: u64) -> Vec<Entry> {
-        let request = HistoryRequest {
-            conversation_id: self.chat.to_bytes(),
-            from_seq: 1,
-            direction: Direction::Forward.into(),
-            limit: 0,
-        };
-        match self.server.ask_bulk(now_ms, self.bob, Request::History(request)) {
-            Body::History(page) => page.entries,
-            // A direct conversation begins with its first message.
-            body => {
-                assert_eq!(code(&body), Some(ErrorCode::NotAMember));
-                Vec::new()
-            }
-        }
-    }
-
-    fn list(&mut self, now_ms: u64, failed: bool) -> Vec<ScheduledMessage> {
-        let request = ListScheduledRequest { failed, ..ListScheduledRequest::default() };
-        match self.server.ask_bulk(now_ms, self.alice, Request::ListScheduled(request)) {
-            Body::ListScheduled(page) => page.scheduled,
-            other => panic!("no list: {other:?}"),
-        }
-    }
-
-    fn unread(&mut self, now_ms: u64, session: SessionId) -> u64 {
-        match self.server.ask_bulk(now_ms, session, Request::ListConversations(ListConversationsRequest::default())) {
-            Body::ListConversations(list) => list.unread_total,
-            other => panic!("no list: {other:?}"),
-        }
-    }
-}
-
-fn texts(entries: &[Entry]) -> Vec<String> {
-    let text = |entry: &Entry| match &entry.content {
-        Some(Content::Message(message)) => String::from_utf8(message.body.to_vec()).unwrap(),
-        other => format!("{other:?}"),
-    };
-    entries.iter().map(text).collect()
-}
-
-fn pushed(bodies: &[Body]) -> Vec<Entry> {
-    let entries = |body: &Body| match body {
-        Body::Entries(push) => push.entries.clone(),
-        _ => Vec::new(),
-    };
-    bodies.iter().flat_map(entries).collect()
-}
+use one_core::{code, id};
+use pair::{MINUTE_MS, NOON_MS, Pair, pushed, texts};
 
 #[test]
 fn it_is_sent_when_it_is_due_and_not_before() {
@@ -227,7 +127,7 @@ fn it_can_be_changed_cancelled_and_sent_at_once() {
     let cancel = || Request::CancelScheduled(CancelScheduledRequest { schedule_id: id(2) });
     assert!(matches!(pair.server.ask(NOON_MS, pair.alice, cancel()), Body::CancelScheduled(_)));
     assert!(matches!(pair.server.ask(NOON_MS, pair.alice, cancel()), Body::CancelScheduled(_)), "once more");
-    let now = Request::SendScheduled(SendScheduledRequest { schedule_id: id(3) });
+    let now = Request::SendScheduled(SendScheduledRequest { schedule_id: id(3), ..SendScheduledRequest::default() });
     assert!(matches!(pair.server.ask(NOON_MS, pair.alice, now), Body::Send(sent) if sent.seq == 1));
 
     let seen = pair.server.take(phone);

@@ -45,14 +45,20 @@ pub enum Event {
         conversation: ConversationId,
     },
     /// A scheduled message was saved on another device, new or changed; or it was due and could not be sent, and its
-    /// `failure` says why. That one was sent is told by its [`Entry`](Self::Entry), whose `client_msg_id` is its
-    /// `schedule_id`. Of two with the same id, the one with the higher `revision` is the newer one.
+    /// `failure` says why; or one of a series was sent, and this is when the next one is. That one was sent is told by its
+    /// [`Entry`](Self::Entry), whose `client_msg_id` is its `schedule_id` if it is no series. Of two with the same id, the one
+    /// with the higher `revision` is the newer one.
     ///
-    /// These two events are missed while there is no connection: after [`Synced`](Self::Synced),
+    /// These three events are missed while there is no connection: after [`Synced`](Self::Synced),
     /// [`Client::list_scheduled`](crate::Client::list_scheduled) tells what there is.
     Scheduled(Box<ScheduledMessage>),
     /// A scheduled message was cancelled on another device.
     ScheduleCancelled {
+        /// Which.
+        schedule_id: ClientMsgId,
+    },
+    /// The last message of a series was sent.
+    ScheduleEnded {
         /// Which.
         schedule_id: ClientMsgId,
     },

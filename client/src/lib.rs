@@ -47,5 +47,5 @@ pub use endpoint::SharedEndpoint;
 pub use error::{ConnectError, Refusal, RequestError, SendError};
 pub use events::{ConnectionState, Event, Events};
 pub use godwit_proto::{self as proto, ClientMsgId, ConversationId, ConversationKind, DeviceId, Seq, UserId, v1};
-pub use requests::{Heartbeat, Logout, ScheduleChange, ScheduleOptions, ScheduledFilter};
+pub use requests::{Heartbeat, Logout, Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
 pub use unread::Unread;

@@ -28,7 +28,7 @@ macro_rules! expect {
 // Below the macro, which it uses.
 mod schedule;
 
-pub use schedule::{ScheduleChange, ScheduleOptions, ScheduledFilter};
+pub use schedule::{Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
 
 impl Client {
     /// Looks users up by name, without regard to case. Those that do not exist are left out; the order is not kept.

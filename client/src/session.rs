@@ -393,6 +393,11 @@ fn on_push(push: Reply, driver: &mut Driver, now: Instant) {
                 conversations.backlog.push(Event::ScheduleCancelled { schedule_id });
             }
         }
+        Reply::Scheduled(ScheduledPush { change: Some(Change::Ended(id)) }) => {
+            if let Ok(schedule_id) = ClientMsgId::from_slice(&id) {
+                conversations.backlog.push(Event::ScheduleEnded { schedule_id });
+            }
+        }
         _ => {}
     }
 }

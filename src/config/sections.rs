@@ -206,6 +206,8 @@ section! {
         /// How late a message is still sent after the server was away when it was due. One that is later is reported to its
         /// author and not sent.
         late_ms_max: u64 = 24 * 3_600_000, in 1_000..=366 * 24 * 3_600_000;
+        /// How far apart the messages of a series must be. A rule with a shorter distance is refused.
+        recurrence_min_s: u32 = 60, in 1..=366 * 24 * 3600;
     }
 }
 

@@ -64,6 +64,8 @@ pub struct ScheduleLimits {
     pub ahead_ms_max: u64,
     /// How long after it was due one is still sent.
     pub late_ms_max: u64,
+    /// How far apart the messages of a series are.
+    pub recurrence_ms_min: u64,
     /// On one page of a list.
     pub per_page_max: usize,
 }
@@ -123,6 +125,12 @@ impl Default for Limits {
 
 impl Default for ScheduleLimits {
     fn default() -> Self {
-        Self { per_user_max: 1_000, ahead_ms_max: 366 * DAY_MS, late_ms_max: DAY_MS, per_page_max: 50 }
+        Self {
+            per_user_max: 1_000,
+            ahead_ms_max: 366 * DAY_MS,
+            late_ms_max: DAY_MS,
+            recurrence_ms_min: 60_000,
+            per_page_max: 50,
+        }
     }
 }

@@ -227,8 +227,7 @@ impl Core {
                 self.ask_scheduler(to, user, request, effects);
             }
             Request::SendScheduled(request) => {
-                let request = ScheduleRequest::SendNow(schedule::schedule_id(&request.schedule_id)?);
-                self.ask_scheduler(to, user, request, effects);
+                self.ask_scheduler(to, user, schedule::send_now(&request)?, effects);
             }
             Request::ListScheduled(request) => {
                 let page = schedule::list(&request, &limits)?;

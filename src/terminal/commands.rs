@@ -53,6 +53,17 @@ pub enum Command {
     Scheduled,
     /// Take a scheduled message back.
     Cancel(Which),
+    /// Send a scheduled message at another time.
+    Reschedule {
+        /// Which.
+        which: Which,
+        /// When.
+        when: When,
+        /// What it says then; `None`: as it is.
+        text: Option<String>,
+    },
+    /// Send a scheduled message now.
+    SendNow(Which),
     /// Revoke this device's token and end.
     Logout,
     /// Show the commands.
@@ -93,7 +104,7 @@ pub enum CommandError {
 }
 
 /// Every command, and what it does.
-pub const COMMANDS: [(&str, &str); 13] = [
+pub const COMMANDS: [(&str, &str); 15] = [
     (TO, "open a conversation: bob, or #title for a group"),
     (GROUP, "make a group; a title of several words goes in quotes"),
     (ADD, "add people to this group"),
@@ -101,9 +112,11 @@ pub const COMMANDS: [(&str, &str); 13] = [
     ("/leave", "leave this group"),
     ("/members", "show who is here"),
     ("/read", "mark this conversation as read"),
-    (SCHEDULE, "send this later: TIME is 18:30, 2026-12-24 18:30 or in 20m"),
+    (SCHEDULE, "at 18:30, 2026-12-24 18:30, in 20m, every monday 9:00"),
     ("/scheduled", "list what will be sent later, and what could not be"),
-    (CANCEL, "do not send it: its number in that list, or how its id begins"),
+    (CANCEL, "take it back: its number there, or how its id begins"),
+    (RESCHEDULE, "send it at another time, with another text if one follows"),
+    (SEND_NOW, "send it now; what is sent again and again goes on"),
     ("/logout", "log this device out and quit"),
     ("/help", "show this"),
     ("/quit", "quit; so does Ctrl-C"),
@@ -115,6 +128,8 @@ const ADD: &str = "/add NAME…";
 const REMOVE: &str = "/remove NAME…";
 const SCHEDULE: &str = "/schedule TIME TEXT";
 const CANCEL: &str = "/cancel NUMBER";
+const RESCHEDULE: &str = "/reschedule NUMBER TIME";
+const SEND_NOW: &str = "/sendnow NUMBER";
 
 /// The commands, for the help of the command line.
 pub fn help() -> String {
@@ -159,6 +174,13 @@ pub fn parse(line: &str) -> Result<Line, CommandError> {
         }
         "scheduled" => alone(rest, "/scheduled", Command::Scheduled)?,
         "cancel" => Command::Cancel(Which::parse(rest).ok_or(CommandError::Usage(CANCEL))?),
+        "reschedule" => {
+            let (which, rest) = rest.split_once(char::is_whitespace).ok_or(CommandError::Usage(RESCHEDULE))?;
+            let which = Which::parse(which).ok_or(CommandError::Usage(RESCHEDULE))?;
+            let (when, text) = When::split(rest)?;
+            Command::Reschedule { which, when, text: Some(text.to_owned()).filter(|text| !text.is_empty()) }
+        }
+        "sendnow" => Command::SendNow(Which::parse(rest).ok_or(CommandError::Usage(SEND_NOW))?),
         "logout" => alone(rest, "/logout", Command::Logout)?,
         "help" => Command::Help,
         "quit" => alone(rest, "/quit", Command::Quit)?,
@@ -288,6 +310,9 @@ mod tests {
             ("/scheduled all", "/scheduled"),
             ("/cancel", CANCEL),
             ("/cancel 1 2", CANCEL),
+            ("/reschedule 1", RESCHEDULE),
+            ("/reschedule x 18:30", RESCHEDULE),
+            ("/sendnow", SEND_NOW),
         ] {
             assert_eq!(parse(line), Err(CommandError::Usage(usage)), "{line}");
         }
@@ -304,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_scheduled_can_be_moved_with_its_text_or_without() {
+        let Command::Reschedule { which, when: When::In(60), text: None } = command("/reschedule 2 in 1m") else {
+            panic!("not understood")
+        };
+        assert_eq!(which, Which::Number(2));
+        let Command::Reschedule { when: When::Every(..), text, .. } =
+            command("/reschedule abcd every day 9:00 hi  all")
+        else {
+            panic!("not understood")
+        };
+        assert_eq!(text.as_deref(), Some("hi  all"));
+        assert_eq!(command("/sendnow 3"), Command::SendNow(Which::Number(3)));
+    }
+
+    #[test]
     fn an_unknown_command_is_not_sent_as_a_message() {
         let error = parse("/frobnicate bob").unwrap_err();
         assert_eq!(error, CommandError::Unknown("frobnicate".into()));
@@ -314,7 +354,7 @@ mod tests {
     fn every_command_of_the_help_is_understood() {
         for (usage, _) in COMMANDS {
             let line = usage.replace("TITLE", "t").replace("NAME…", "a b").replace("NAME", "a");
-            let line = line.replace("TIME TEXT", "18:30 hi").replace("NUMBER", "1");
+            let line = line.replace("TIME", "18:30").replace("TEXT", "hi").replace("NUMBER", "1");
             assert!(matches!(parse(&line), Ok(Line::Command(_))), "{line}");
         }
     }

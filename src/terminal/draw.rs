@@ -3,6 +3,7 @@
 use super::{
     commands::COMMANDS,
     conversation::Conversation,
+    every,
     flow::Flow,
     keys::KEYS,
     model::{Drawn, Link, Model, Now, Overlay},
@@ -239,6 +240,14 @@ fn planned(model: &Model, now: Now, width: usize) -> Vec<Line<'static>> {
         let text = one.text().replace('\n', " ");
         let what = format!("{:>2}  {when}  {}: {text}", index + 1, model.name_of(one.conversation));
         let mut lines = vec![row_line(&what, Style::new(), &id, theme::DIM, width)];
+        if let Some(recurrence) = &one.recurrence {
+            let missed = match recurrence.missed {
+                0 => String::new(),
+                missed => format!("; missed {missed} times while the server was away"),
+            };
+            let again = format!("    {}{missed}", every::words(recurrence, &model.session.zone));
+            lines.push(Line::styled(fit(&again, width), theme::DIM));
+        }
         if let Some(why) = &one.failure {
             let why = format!("    not sent: {}", wording::refusal(why));
             lines.push(Line::styled(fit(&why, width), theme::ERROR));
@@ -247,7 +256,7 @@ fn planned(model: &Model, now: Now, width: usize) -> Vec<Line<'static>> {
     };
     let title = match model.planned.is_empty() {
         true => "Nothing is scheduled",
-        false => "Scheduled; /cancel NUMBER takes one back",
+        false => "Scheduled; /cancel, /reschedule or /sendnow NUMBER",
     };
     let title = Line::styled(fit(title, width), theme::TITLE);
     std::iter::once(title).chain(model.planned.iter().enumerate().flat_map(row)).collect()

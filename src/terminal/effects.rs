@@ -2,7 +2,7 @@
 
 use super::{planned::Planned, requests::ActionError, when::Choice};
 use godwit_client::{
-    ClientMsgId, ConversationId, RequestError, SendError, Sent, Seq, UserId,
+    ClientMsgId, ConversationId, Repeat, RequestError, ScheduleChange, SendError, Sent, Seq, UserId,
     v1::{ConversationSummary, Direction, HistoryResponse, MarkReadResponse, Member, ScheduledMessage, UserProfile},
 };
 
@@ -62,6 +62,17 @@ pub enum Effect {
     ListScheduled,
     /// Take the scheduled message back whose id begins with these hexadecimal digits.
     CancelScheduled(String),
+    /// Change the scheduled message whose id begins with these digits.
+    Reschedule {
+        /// Which.
+        hex: String,
+        /// How.
+        change: ScheduleChange,
+        /// Which of two moments was taken.
+        choice: Option<Choice>,
+    },
+    /// Send the scheduled message now whose id begins with these digits.
+    SendNow(String),
     /// Revoke this device's token.
     Logout,
 }
@@ -75,6 +86,8 @@ pub struct Scheduling {
     pub body: String,
     /// Unix time in milliseconds.
     pub due_ms: u64,
+    /// When it is sent again.
+    pub repeat: Option<Repeat>,
     /// Which of two moments was taken.
     pub choice: Option<Choice>,
     /// The line as it was typed, to be corrected if the server refuses.
@@ -170,6 +183,15 @@ pub enum Reply {
     Planned(Result<Vec<Planned>, RequestError>),
     /// Of [`Effect::CancelScheduled`]: which one.
     Cancelled(Result<ClientMsgId, ActionError>),
+    /// Of [`Effect::Reschedule`].
+    Rescheduled {
+        /// Which of two moments was taken.
+        choice: Option<Choice>,
+        /// As it is durable.
+        result: Result<ScheduledMessage, ActionError>,
+    },
+    /// Of [`Effect::SendNow`]. Its entry arrives by itself.
+    SentNow(Result<Sent, ActionError>),
     /// Of [`Effect::Logout`].
     LoggedOut(Result<(), RequestError>),
     /// So many requests wait for an answer that this one was not made.

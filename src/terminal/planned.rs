@@ -1,10 +1,10 @@
 //! The user's scheduled messages, as the server lists them.
 
-use super::{requests::ActionError, timeline};
+use super::{requests::ActionError, timeline, when::Due};
 use data_encoding::HEXLOWER;
 use godwit_client::{
-    Client, ClientMsgId, ConversationId, Refusal, RequestError, ScheduledFilter,
-    v1::{Message, ScheduledMessage},
+    Client, ClientMsgId, ConversationId, Refusal, RequestError, ScheduleChange, ScheduledFilter, Sent,
+    v1::{Message, Recurrence, ScheduledMessage},
 };
 
 /// The most of each kind that are listed: those that will be sent, and those that could not be.
@@ -26,6 +26,8 @@ pub struct Planned {
     pub message: Message,
     /// Why it was not sent.
     pub failure: Option<Refusal>,
+    /// When it is sent again.
+    pub recurrence: Option<Recurrence>,
 }
 
 /// One of them, as a person names it.
@@ -40,13 +42,15 @@ pub enum Which {
 impl Planned {
     /// `None` for one with ids of a kind that only a newer version knows.
     pub fn new(scheduled: ScheduledMessage) -> Option<Self> {
-        let ScheduledMessage { schedule_id, conversation_id, body, content_type, due_ms, failure, .. } = scheduled;
+        let ScheduledMessage { schedule_id, conversation_id, body, content_type, due_ms, failure, recurrence, .. } =
+            scheduled;
         Some(Self {
             id: ClientMsgId::from_slice(&schedule_id).ok()?,
             conversation: ConversationId::from_slice(&conversation_id).ok()?,
             due_ms,
             message: Message { body, content_type, scheduled: true, ..Message::default() },
             failure: failure.map(Refusal::from),
+            recurrence,
         })
     }
 
@@ -111,14 +115,34 @@ pub async fn list(client: &Client) -> Result<Vec<Planned>, RequestError> {
     Ok(planned)
 }
 
+/// What to change so that it is due then, and says this.
+pub fn change_to(due: Due, text: Option<String>) -> ScheduleChange {
+    let (body, repeat) = (text.map(Into::into), due.repeat.map(Some));
+    ScheduleChange { body, due_ms: Some(due.unix_ms), repeat, ..ScheduleChange::default() }
+}
+
 /// Cancels the one whose id begins with these digits, and says which one it was.
 pub async fn cancel(client: &Client, hex: &str) -> Result<ClientMsgId, ActionError> {
-    let id = match ClientMsgId::from_slice(&HEXLOWER.decode(hex.as_bytes()).unwrap_or_default()) {
-        Ok(id) => id,
-        Err(_) => find(hex, &list(client).await?)?,
-    };
+    let id = id(client, hex).await?;
     client.cancel_scheduled(id).await?;
     Ok(id)
+}
+
+/// Changes the one whose id begins with these digits.
+pub async fn change(client: &Client, hex: &str, change: ScheduleChange) -> Result<ScheduledMessage, ActionError> {
+    Ok(client.change_scheduled(id(client, hex).await?, change).await?)
+}
+
+/// Sends the one whose id begins with these digits now.
+pub async fn send_now(client: &Client, hex: &str) -> Result<Sent, ActionError> {
+    Ok(client.send_scheduled(id(client, hex).await?).await?)
+}
+
+async fn id(client: &Client, hex: &str) -> Result<ClientMsgId, ActionError> {
+    match ClientMsgId::from_slice(&HEXLOWER.decode(hex.as_bytes()).unwrap_or_default()) {
+        Ok(id) => Ok(id),
+        Err(_) => find(hex, &list(client).await?),
+    }
 }
 
 fn find(hex: &str, planned: &[Planned]) -> Result<ClientMsgId, ActionError> {
@@ -139,7 +163,14 @@ mod tests {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&[first, second]);
         let conversation = ConversationId::group([1; 16]);
-        Planned { id: ClientMsgId(id), conversation, due_ms: 0, message: Message::default(), failure: None }
+        Planned {
+            id: ClientMsgId(id),
+            conversation,
+            due_ms: 0,
+            message: Message::default(),
+            failure: None,
+            recurrence: None,
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! When a scheduled message is due, as a person writes it: pure, with the time and the zone passed in.
 
-use super::{local_time::Stamp, sanitize};
+use super::{every::Every, local_time::Stamp, sanitize};
+use godwit_client::Repeat;
 use jiff::{
-    Timestamp,
+    Timestamp, ToSpan,
     civil::{Date, DateTime, Time},
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
@@ -18,13 +19,17 @@ pub enum When {
     At(Time),
     /// `2026-12-24 18:30`.
     On(DateTime),
+    /// `every monday 9:00`.
+    Every(Every, Time),
 }
 
 /// A time, found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// Unix time in milliseconds.
+    /// Unix time in milliseconds; of a series, the first time.
     pub unix_ms: u64,
+    /// Set for a series.
+    pub repeat: Option<Repeat>,
     /// Set when the clock shows this time twice that day.
     pub choice: Option<Choice>,
 }
@@ -41,8 +46,14 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WhenError {
     /// Nothing that stands for a time.
-    #[error("“{0}” is no time; write 18:30, or 2026-12-24 18:30, or in 20m (s, m, h, d)")]
+    #[error("“{0}” is no time; write 18:30, or 2026-12-24 18:30, or in 20m (s, m, h, d), or every monday 9:00")]
     Unreadable(String),
+    /// No days that come again.
+    #[error("“{0}” does not come again; write every day, every weekday, every monday or every 15th, and then 9:00")]
+    Every(String),
+    /// The system does not say which zone its clock shows, only how far it is from UTC now.
+    #[error("the name of your time zone is not known, which this needs; set it with TZ=Europe/Berlin, for example")]
+    Zone,
     /// A date that no calendar has, or no date.
     #[error("“{0}” is no date; write it as 2026-12-24")]
     Date(String),
@@ -65,6 +76,12 @@ impl When {
             let (span, rest) = word(rest);
             return Ok((Self::In(seconds(span)?), rest));
         }
+        if first.eq_ignore_ascii_case("every") {
+            let (days, rest) = word(rest);
+            let every = Every::parse(days)?;
+            let (clock, rest) = word(rest);
+            return Ok((Self::Every(every, time(clock)?), rest));
+        }
         if first.contains('-') {
             let date = Date::strptime("%Y-%m-%d", first).map_err(|_| WhenError::Date(sanitize::line(first)))?;
             let (clock, rest) = word(rest);
@@ -79,7 +96,7 @@ impl When {
             Self::In(seconds) => {
                 let unix_ms = seconds.checked_mul(1000).and_then(|ms| now_ms.checked_add(ms));
                 let unix_ms = unix_ms.filter(|&ms| moment(ms).is_some()).ok_or(WhenError::TooFar)?;
-                Ok(Due { unix_ms, choice: None })
+                Ok(Due { unix_ms, repeat: None, choice: None })
             }
             Self::On(written) => {
                 let now = moment(now_ms).ok_or(WhenError::TooFar)?;
@@ -93,6 +110,15 @@ impl When {
                 }
                 let tomorrow = today.tomorrow().map_err(|_| WhenError::TooFar)?;
                 next(tomorrow.to_datetime(time), now, zone)?.ok_or(WhenError::TooFar)
+            }
+            Self::Every(every, time) => {
+                let repeat = every.repeat(zone)?;
+                let now = moment(now_ms).ok_or(WhenError::TooFar)?;
+                let today = zone.to_datetime(now).date();
+                // What the clock is put forward over is no time to begin with.
+                let days = today.series(1.day()).take(MONTHS_APART_DAYS_MAX).filter(|day| every.is_on(*day));
+                let first = days.into_iter().find_map(|day| next(day.to_datetime(time), now, zone).ok().flatten());
+                first.map(|due| Due { repeat: Some(repeat), ..due }).ok_or(WhenError::TooFar)
             }
         }
     }
@@ -129,11 +155,14 @@ fn next(written: DateTime, now: Timestamp, zone: &TimeZone) -> Result<Option<Due
         let moment = offset.to_timestamp(written).map_err(|_| WhenError::TooFar)?;
         if moment > now {
             let unix_ms = u64::try_from(moment.as_millisecond()).map_err(|_| WhenError::TooFar)?;
-            return Ok(Some(Due { unix_ms, choice }));
+            return Ok(Some(Due { unix_ms, repeat: None, choice }));
         }
     }
     Ok(None)
 }
+
+/// Days in which each day of a month comes at least twice: once may have passed, and the clock be put forward over another.
+const MONTHS_APART_DAYS_MAX: usize = 31 + 28 + 31 + 30 + 31;
 
 fn words(written: DateTime) -> String {
     let stamp = Stamp::from(written);

@@ -99,7 +99,7 @@ fn of_a_time_that_comes_twice_the_first_that_has_not_passed_is_taken_and_named()
     assert_eq!(between.unix_ms, second);
     let said = between.choice.unwrap().to_string();
     assert!(said.contains("the second was taken, at UTC+01"), "{said}");
-    assert_eq!(due("02:30", second).unwrap(), Due { unix_ms: at(2026, 10, 26, 2, 30, 1), choice: None });
+    assert_eq!(due("02:30", second).unwrap(), Due { unix_ms: at(2026, 10, 26, 2, 30, 1), repeat: None, choice: None });
     assert_eq!(due("03:00", first).unwrap().choice, None);
 }
 
@@ -150,4 +150,26 @@ proptest! {
             prop_assert_eq!(shown, None);
         }
     }
+}
+
+#[test]
+fn what_comes_again_begins_at_its_next_time() {
+    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    let first = |text: &str, now_ms| When::split(text).unwrap().0.resolve(now_ms, &zone).unwrap();
+    // A Saturday.
+    let noon = at(2026, 11, 21, 12, 0, 1);
+    assert_eq!(first("every day 12:00 x", noon).unix_ms, at(2026, 11, 22, 12, 0, 1));
+    assert_eq!(first("every saturday 12:01", noon).unix_ms, at(2026, 11, 21, 12, 1, 1));
+    assert_eq!(first("every sat 12:00", noon).unix_ms, at(2026, 11, 28, 12, 0, 1));
+    assert_eq!(first("every weekday 9:00", noon).unix_ms, at(2026, 11, 23, 9, 0, 1));
+    assert_eq!(first("every 31st 9:00", noon).unix_ms, at(2026, 12, 31, 9, 0, 1));
+    let monthly = first("EVERY 15TH 9:00", noon);
+    assert_eq!(monthly.repeat.unwrap().time_zone, "Europe/Berlin");
+    // It does not begin with a time that the clock is put forward over.
+    assert_eq!(first("every day 2:30", at(2027, 3, 27, 12, 0, 1)).unix_ms, at(2027, 3, 29, 2, 30, 2));
+    // The second of two is no reason to wait for a day.
+    assert_eq!(first("every day 2:30", at(2026, 10, 25, 2, 45, 2)).unix_ms, at(2026, 10, 25, 2, 30, 1));
+    assert!(error("every day", noon).contains("“” is no time"));
+    assert!(error("every hour 9:00", noon).contains("“hour” does not come again"));
+    assert!(error("every day 9:00", noon).contains("TZ=Europe/Berlin"), "a zone without a name");
 }

@@ -4,7 +4,7 @@ use super::{
     effects::{Effect, Reply},
     planned, requests,
 };
-use godwit_client::{Client, ClientMsgId, ConversationId, Logout, SendError, SendOptions};
+use godwit_client::{Client, ClientMsgId, ConversationId, Logout, ScheduleOptions, SendError, SendOptions};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::JoinSet,
@@ -123,11 +123,16 @@ async fn request(client: &Client, effect: Effect) -> Reply {
         }
         Effect::ListMembers(group) => Reply::Members { group, result: client.list_members(group).await },
         Effect::Schedule(asked) => {
-            let result = client.schedule(asked.conversation, asked.body.clone(), asked.due_ms).await;
+            let options = ScheduleOptions { repeat: asked.repeat.clone(), ..ScheduleOptions::default() };
+            let result = client.schedule_with(asked.conversation, asked.body.clone(), asked.due_ms, options).await;
             Reply::Scheduled { asked, result }
         }
         Effect::ListScheduled => Reply::Planned(planned::list(client).await),
         Effect::CancelScheduled(hex) => Reply::Cancelled(planned::cancel(client, &hex).await),
+        Effect::Reschedule { hex, change, choice } => {
+            Reply::Rescheduled { choice, result: planned::change(client, &hex, change).await }
+        }
+        Effect::SendNow(hex) => Reply::SentNow(planned::send_now(client, &hex).await),
         Effect::Logout => Reply::LoggedOut(client.logout(Logout::ThisDevice).await),
     }
 }

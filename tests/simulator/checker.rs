@@ -108,16 +108,21 @@ impl Checker {
             inner.disk.schedules.on_answer(me, *id, wish, between_ms, body);
         }
         match (&asked.what, body) {
-            (What::Send(conversation, msg) | What::Schedule(conversation, msg, Wish::Send), Body::Send(sent)) => self
-                .with(conversation.as_bytes(), |id, stored| {
+            (What::Send(conversation, msg) | What::Schedule(conversation, msg, Wish::Send(_)), Body::Send(sent)) => {
+                self.with(conversation.as_bytes(), |id, stored| {
+                    let found = match &asked.what {
+                        What::Schedule(_, _, Wish::Send(of_series)) => stored.ledger.find(me, *of_series),
+                        _ => None,
+                    };
                     assert_eq!(
-                        stored.ledger.find(me, *msg),
+                        found.or(stored.ledger.find(me, *msg)),
                         Some(sent.seq),
                         "{id:?} {msg:?}: an ack of what is not durable"
                     );
                     let entry = &stored.log[sent.seq as usize - 1];
                     assert_eq!((entry.ordinal, entry.sent_ms), (sent.ordinal, sent.sent_ms), "{id:?} #{}", sent.seq);
-                }),
+                })
+            }
             (What::ListScheduled(request), Body::ListScheduled(page)) => {
                 let inner = self.store.lock();
                 inner.disk.schedules.on_page(me, request, (asked.at_ms, inner.now_ms), page);

@@ -74,18 +74,20 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
     let total = total.into_inner().unwrap();
     let sum = |what: fn(&Summary) -> u64| total.iter().map(what).sum::<u64>();
     println!(
-        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} durable entries, {} of them scheduled, {} statements checked",
+        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} durable entries, {} of them scheduled, {} moves of series, {} statements checked",
         sum(|run| run.steps),
         sum(|run| run.crashes),
         sum(|run| run.resyncs),
         sum(|run| run.entries),
         sum(|run| run.scheduled),
+        sum(|run| run.moves),
         sum(|run| run.checked)
     );
     // A run in which nothing happens shows nothing.
     if seeds >= 100 {
         assert!(sum(|run| run.entries) > 10 * seeds, "few entries");
         assert!(sum(|run| run.scheduled) > seeds, "few scheduled messages");
+        assert!(sum(|run| run.moves) > seeds / 10, "few moves of series");
         assert!(sum(|run| run.crashes) > seeds / 10, "few crashes");
         assert!(sum(|run| run.resyncs) > seeds / 10, "few resyncs");
     }

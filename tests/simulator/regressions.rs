@@ -244,6 +244,7 @@ fn scheduled(case: &mut Case) -> (SessionId, ConversationId) {
         body: "1 0".into(),
         content_type: String::new(),
         due_ms: case.now_ms + 1_000,
+        recurrence: None,
     };
     case.ask(session, Channel::Session, Request::Schedule(request));
     case.turn();

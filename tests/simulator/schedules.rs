@@ -10,10 +10,14 @@ use godwit_proto::{
     v1::{self, ErrorCode, scheduled_push::Change, server_frame::Body},
 };
 use prost::Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reports of what could not be sent.
 const FAILED: TimerKind = TimerKind(2);
+
+/// The rule of every series.
+pub const RULE: &str = "FREQ=MINUTELY";
+const MINUTE_MS: u64 = 60_000;
 
 /// All that was ever scheduled, with everything that was ever durable about it.
 #[derive(Debug, Default)]
@@ -22,6 +26,17 @@ pub struct Schedules {
     /// How late one is still sent.
     late_ms_max: u64,
     all: BTreeMap<(UserId, ClientMsgId), Schedule>,
+    /// Which series an entry with this `client_msg_id` is of.
+    of_series: BTreeMap<(UserId, ClientMsgId), Occurrence>,
+}
+
+/// What a message of a series is.
+#[derive(Debug, Clone, Copy)]
+struct Occurrence {
+    schedule: ClientMsgId,
+    /// `None`: its author asked for it.
+    due_ms: Option<u64>,
+    sent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +44,12 @@ struct Schedule {
     pending: Vec<Version>,
     failed: Vec<Version>,
     sent: bool,
+    /// How often a series went on.
+    moves: u64,
+    /// Something of a series was sent.
+    began: bool,
+    /// The times that a series was sent at.
+    sent_at: BTreeSet<u64>,
     /// Its author was told that it is durable.
     confirmed: bool,
     /// Its author was told that it is cancelled.
@@ -66,7 +87,8 @@ impl Schedules {
         if row.key.kind == FAILED {
             let failure = message.failure.as_ref().unwrap_or_else(|| panic!("{id:?} failed for no reason"));
             let pending = schedule.pending.last().unwrap_or_else(|| panic!("{id:?} failed and was never to be sent"));
-            assert!(!schedule.sent, "{id:?} is said to have failed, and is in the log: {failure:?}");
+            let sent = schedule.sent || schedule.sent_at.contains(&pending.message.due_ms);
+            assert!(!sent, "{id:?} is said to have failed, and is in the log: {failure:?}");
             let is_true = match failure.code() {
                 ErrorCode::NotAMember => {
                     let since_ms = member_since(conversation_of(&message), author);
@@ -80,6 +102,11 @@ impl Schedules {
             assert!(is_true, "{id:?} did not fail for this reason: {failure:?}");
         } else {
             assert_eq!((row.due_ms, &message.failure), (message.due_ms, &None), "{id:?}: a row that lies");
+            if message.recurrence.is_some() {
+                schedule.check_move(&message, self.clock.latest_between(0, now_ms));
+                let occurrence = Occurrence { schedule: id, due_ms: Some(message.due_ms), sent: false };
+                self.of_series.entry((author, occurrence_id(id, message.due_ms))).or_insert(occurrence);
+            }
         }
         let versions = schedule.versions(row.key.kind);
         end(versions, now_ms);
@@ -95,7 +122,13 @@ impl Schedules {
 
     /// A message that says that a schedule sent it is durable.
     pub fn on_sent(&mut self, now_ms: u64, conversation: ConversationId, entry: &LogEntry, sent: &v1::Message) {
-        let id = entry.client_msg_id;
+        let mut id = entry.client_msg_id;
+        let occurrence = self.of_series.get_mut(&(entry.sender, id)).map(|known| {
+            assert!(!known.sent, "{known:?} was sent twice");
+            known.sent = true;
+            *known
+        });
+        id = occurrence.map_or(id, |known| known.schedule);
         let schedule = self.all.get_mut(&(entry.sender, id));
         let schedule = schedule.unwrap_or_else(|| panic!("{id:?} was sent and never scheduled"));
         let may = !schedule.cancelled || schedule.in_doubt;
@@ -105,19 +138,32 @@ impl Schedules {
         let (from_ms, message) = (pending.from_ms, &pending.message);
         let planned = (conversation_of(message), &message.body, &message.content_type);
         assert_eq!((conversation, &sent.body, &sent.content_type), planned, "{id:?}: something else was sent");
-        if !schedule.hurried {
+        let is_series = message.recurrence.is_some();
+        assert_eq!(is_series, occurrence.is_some(), "{id:?}: sent under an id that is not its own");
+        let hurried = match occurrence {
+            Some(known) => known.due_ms.is_none(),
+            None => schedule.hurried,
+        };
+        if let Some(due_ms) = occurrence.and_then(|known| known.due_ms) {
+            assert_eq!(message.due_ms, due_ms, "{id:?}: sent at another time of its series");
+            schedule.sent_at.insert(due_ms);
+        }
+        if !hurried {
             let (sent_ms, due_ms) = (entry.sent_ms, message.due_ms);
             // A clock that is set back may be read before by who finds that it is due, and after by who sends it.
             let is_due = sent_ms >= due_ms || self.clock.was_set_between(from_ms, now_ms);
             let was_due = self.clock.latest_between(from_ms, now_ms) >= due_ms;
             assert!(is_due && was_due, "{id:?} was sent at {sent_ms}, before it was due at {due_ms}");
         }
-        schedule.sent = true;
+        schedule.sent |= !is_series;
+        schedule.began |= is_series;
     }
 
-    /// Its author wants it sent before it is due.
-    pub fn hurry(&mut self, author: UserId, id: ClientMsgId) {
+    /// Its author wants it sent before it is due; one of a series under a `client_msg_id` of its own.
+    pub fn hurry(&mut self, author: UserId, id: ClientMsgId, of_series: ClientMsgId) {
         self.all.entry((author, id)).or_default().hurried = true;
+        let occurrence = Occurrence { schedule: id, due_ms: None, sent: false };
+        self.of_series.entry((author, of_series)).or_insert(occurrence);
     }
 
     /// A request to make it was lost, so nobody knows when it arrives, nor what it undoes then.
@@ -173,13 +219,10 @@ impl Schedules {
                 let mut versions = find(&message.schedule_id).versions_like(message).iter();
                 assert!(versions.any(|version| version.message == *message), "pushed, but not durable: {message:?}");
             }
-            Change::Cancelled(id) => {
+            Change::Cancelled(id) | Change::Ended(id) => {
                 let schedule = find(id);
                 let mut versions = schedule.pending.iter().chain(&schedule.failed);
-                assert!(
-                    versions.any(|version| version.until_ms < u64::MAX),
-                    "pushed as cancelled, but durable: {id:?}"
-                );
+                assert!(versions.any(|version| version.until_ms < u64::MAX), "pushed as gone, but durable: {id:?}");
             }
         }
     }
@@ -222,19 +265,40 @@ impl Schedules {
             let (pending, failed) = (is_there(&schedule.pending), is_there(&schedule.failed));
             assert!(!pending, "{id:?} is still to be sent: {schedule:?}");
             assert!(!(schedule.sent && failed), "{id:?} was sent, and is said to have failed: {schedule:?}");
-            let came_to_an_end = schedule.sent || failed || schedule.cancelled || !schedule.confirmed;
+            let came_to_an_end = schedule.sent || schedule.began || failed || schedule.cancelled || !schedule.confirmed;
             assert!(came_to_an_end, "{id:?} was neither sent nor said to have failed: {schedule:?}");
         }
     }
 
     pub fn sent(&self) -> u64 {
-        self.all.values().filter(|schedule| schedule.sent).count() as u64
+        self.all.values().map(|schedule| u64::from(schedule.sent) + schedule.sent_at.len() as u64).sum()
+    }
+
+    /// Of series, also those that were missed.
+    pub fn moves(&self) -> u64 {
+        self.all.values().map(|schedule| schedule.moves).sum()
     }
 }
 
 impl Schedule {
     fn versions(&mut self, kind: TimerKind) -> &mut Vec<Version> {
         if kind == FAILED { &mut self.failed } else { &mut self.pending }
+    }
+
+    /// A series goes from a time that was sent, or that was missed and is counted, to one that the rule gives.
+    fn check_move(&mut self, message: &v1::ScheduledMessage, latest_ms: u64) {
+        let Some(before) = self.pending.last().filter(|version| version.until_ms == u64::MAX) else { return };
+        let (Some(old), Some(new)) = (&before.message.recurrence, &message.recurrence) else { return };
+        if new.passed == 0 || new.passed == old.passed {
+            return;
+        }
+        let (was_ms, due_ms) = (before.message.due_ms, message.due_ms);
+        let by = u64::from(new.passed - old.passed);
+        assert_eq!(due_ms, was_ms + by * MINUTE_MS, "{message:?}: the rule gives another time");
+        let sent = u64::from(self.sent_at.contains(&was_ms));
+        assert_eq!(by, sent + u64::from(new.missed - old.missed), "{message:?}: neither sent nor missed");
+        assert!(latest_ms >= was_ms + (by - 1) * MINUTE_MS, "{message:?}: passed over before it was due");
+        self.moves += 1;
     }
 
     fn versions_like(&self, message: &v1::ScheduledMessage) -> &[Version] {
@@ -245,6 +309,13 @@ impl Schedule {
 fn place(key: &TimerKey) -> (UserId, ClientMsgId) {
     let TimerOwner::User(author) = key.owner else { panic!("{key:?}: a conversation schedules nothing") };
     (author, ClientMsgId(key.id.0))
+}
+
+/// As docs/PROTOCOL.md has it.
+fn occurrence_id(schedule: ClientMsgId, due_ms: u64) -> ClientMsgId {
+    let input = [&b"godwit/1 occurrence"[..], &schedule.0, &due_ms.to_be_bytes()].concat();
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &input);
+    ClientMsgId::from_slice(&hash.as_ref()[..16]).unwrap()
 }
 
 fn conversation_of(message: &v1::ScheduledMessage) -> ConversationId {

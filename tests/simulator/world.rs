@@ -22,6 +22,8 @@ const CALM_MS_MAX: u64 = 30_000;
 const CALM_TICK_MS_MAX: u64 = 60;
 /// How long it is watched after that: longer than a core waits before it loads a lost conversation once more.
 const REST_MS: u64 = 700;
+/// Between two looks at whether the server's clock must be put forward for what is sent again.
+const FORWARD_EVERY_MS: u64 = 300;
 /// Between two comparisons of everything with everything.
 const CHECK_EVERY_STEPS: u64 = 50;
 /// How long a server believes in a connection that is gone.
@@ -36,6 +38,8 @@ pub struct Summary {
     pub entries: u64,
     /// Sent by a schedule.
     pub scheduled: u64,
+    /// Times that a series went on to its next time.
+    pub moves: u64,
     pub crashes: u64,
     pub resyncs: u64,
 }
@@ -68,6 +72,7 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
         checked: world.checker.checked,
         entries: inner.disk.conversations.values().map(|stored| stored.ledger.len()).sum(),
         scheduled: inner.disk.schedules.sent(),
+        moves: inner.disk.schedules.moves(),
         crashes: world.crashes,
         resyncs: world.clients.iter().map(|client| client.resyncs).sum(),
     }
@@ -406,7 +411,12 @@ impl World {
     fn settle(&mut self) {
         let deadline_ms = self.now_ms + CALM_MS_MAX;
         let mut rest_ms = self.now_ms + REST_MS;
+        let mut forward_ms = self.now_ms;
         while self.now_ms < rest_ms {
+            if self.now_ms >= forward_ms {
+                forward_ms = self.now_ms + FORWARD_EVERY_MS;
+                self.store.lock().disk.put_clock_forward(self.now_ms);
+            }
             if !self.is_at_rest() {
                 rest_ms = self.now_ms + REST_MS;
                 let unfinished = || self.clients.iter().map(Client::describe).collect::<Vec<_>>().join("\n");

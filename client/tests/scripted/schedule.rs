@@ -2,7 +2,7 @@
 
 use crate::server::{Peer, Server, conversation, soon};
 use godwit_client::{
-    ClientMsgId, Event, RequestError, ScheduleChange, ScheduledFilter, Seq,
+    ClientMsgId, Event, Repeat, RequestError, ScheduleChange, ScheduleOptions, ScheduledFilter, Seq,
     v1::{self, ErrorCode, ScheduledMessage, ScheduledPush, client_frame, scheduled_push::Change, server_frame::Body},
 };
 
@@ -108,6 +108,38 @@ async fn one_that_is_sent_now_answers_as_a_send_and_one_that_is_gone_says_so() {
 }
 
 #[tokio::test]
+async fn a_series_is_asked_for_and_dropped_and_one_of_it_sent_under_an_id_of_its_own() {
+    let server = Server::start();
+    let (client, _events, mut peer) = server.connect(server.config()).await;
+    let repeat = Repeat { rrule: "FREQ=DAILY".into(), time_zone: "Europe/Berlin".into() };
+    let asking = tokio::spawn(async move {
+        let options = ScheduleOptions { repeat: Some(repeat), ..ScheduleOptions::default() };
+        drop(client.schedule_with(conversation(), "later", DUE_MS, options).await);
+        let once = ScheduleChange { repeat: Some(None), ..ScheduleChange::default() };
+        drop(client.change_scheduled(ClientMsgId([3; 16]), once).await);
+        drop(client.send_scheduled(ClientMsgId([3; 16])).await);
+    });
+    let (request_id, asked) = next_schedule(&mut peer).await;
+    assert_eq!(asked.recurrence.unwrap().rrule, "FREQ=DAILY");
+    peer.refuse(request_id, ErrorCode::InvalidRecurrence, 0).await;
+    let frame = peer.session.next().await;
+    let Some(client_frame::Body::ChangeScheduled(change)) = frame.body else { panic!("{frame:?}") };
+    assert_eq!(change.recurrence, Some(v1::Recurrence::default()));
+    peer.refuse(frame.request_id, ErrorCode::Overloaded, 10).await;
+    let frame = peer.session.next().await;
+    assert!(matches!(frame.body, Some(client_frame::Body::ChangeScheduled(_))), "{frame:?}");
+    peer.refuse(frame.request_id, ErrorCode::ScheduleNotFound, 0).await;
+    let frame = peer.session.next().await;
+    let Some(client_frame::Body::SendScheduled(first)) = frame.body else { panic!("{frame:?}") };
+    peer.refuse(frame.request_id, ErrorCode::Overloaded, 10).await;
+    let frame = peer.session.next().await;
+    let Some(client_frame::Body::SendScheduled(again)) = frame.body else { panic!("{frame:?}") };
+    assert_eq!((again.client_msg_id.len(), &again), (16, &first));
+    peer.accept_send(frame.request_id, 8).await;
+    soon(asking).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_list_goes_on_after_its_last_one() {
     let server = Server::start();
     let (client, _events, peer) = server.connect(server.config()).await;
@@ -142,14 +174,15 @@ async fn what_other_devices_and_the_server_do_to_scheduled_messages_is_told() {
         None,
         Some(Change::Cancelled(ClientMsgId([1; 16]).to_bytes())),
         Some(Change::Cancelled(vec![1].into())),
+        Some(Change::Ended(ClientMsgId([4; 16]).to_bytes())),
         Some(Change::Saved(failed.clone())),
     ] {
         lane.write(Body::Scheduled(ScheduledPush { change })).await;
     }
     let mut told = Vec::new();
-    while told.len() < 3 {
+    while told.len() < 4 {
         let event = soon(events.next()).await.unwrap();
-        if matches!(event, Event::Scheduled(_) | Event::ScheduleCancelled { .. }) {
+        if matches!(event, Event::Scheduled(_) | Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. }) {
             told.push(event);
         }
     }
@@ -157,6 +190,7 @@ async fn what_other_devices_and_the_server_do_to_scheduled_messages_is_told() {
     let expected = [
         Event::Scheduled(Box::new(scheduled(1))),
         Event::ScheduleCancelled { schedule_id },
+        Event::ScheduleEnded { schedule_id: ClientMsgId([4; 16]) },
         Event::Scheduled(Box::new(failed)),
     ];
     assert_eq!(told, expected);

@@ -94,7 +94,7 @@ impl Watcher {
                 Event::Removed { conversation } => self.unexpected(|| format!("is out of {conversation:?}")),
                 Event::State(_) | Event::Summary(_) | Event::Read { .. } | Event::Synced => {}
                 // Nobody schedules anything here.
-                Event::Scheduled(_) | Event::ScheduleCancelled { .. } => {}
+                Event::Scheduled(_) | Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. } => {}
             }
         }
         for watching in self.conversations.values() {

@@ -87,6 +87,9 @@ pub enum ErrorCode {
     DueOutOfRange = 312,
     /// It was due while the server was away, and too long ago to be sent now.
     ScheduleMissed = 313,
+    /// The recurrence has a rule or a time zone that cannot be used, or a rule that gives no message at due_ms. The message says
+    /// what could be used instead.
+    InvalidRecurrence = 314,
     /// A queue is full. Send the same thing again after retry_after_ms.
     Overloaded = 400,
     /// The server's disk is full. Nothing was stored; send the same thing again after retry_after_ms.
@@ -139,6 +142,7 @@ impl ErrorCode {
             Self::TooManyScheduled => "ERROR_CODE_TOO_MANY_SCHEDULED",
             Self::DueOutOfRange => "ERROR_CODE_DUE_OUT_OF_RANGE",
             Self::ScheduleMissed => "ERROR_CODE_SCHEDULE_MISSED",
+            Self::InvalidRecurrence => "ERROR_CODE_INVALID_RECURRENCE",
             Self::Overloaded => "ERROR_CODE_OVERLOADED",
             Self::StoreFull => "ERROR_CODE_STORE_FULL",
             Self::StoreUnavailable => "ERROR_CODE_STORE_UNAVAILABLE",
@@ -183,6 +187,7 @@ impl ErrorCode {
             "ERROR_CODE_TOO_MANY_SCHEDULED" => Some(Self::TooManyScheduled),
             "ERROR_CODE_DUE_OUT_OF_RANGE" => Some(Self::DueOutOfRange),
             "ERROR_CODE_SCHEDULE_MISSED" => Some(Self::ScheduleMissed),
+            "ERROR_CODE_INVALID_RECURRENCE" => Some(Self::InvalidRecurrence),
             "ERROR_CODE_OVERLOADED" => Some(Self::Overloaded),
             "ERROR_CODE_STORE_FULL" => Some(Self::StoreFull),
             "ERROR_CODE_STORE_UNAVAILABLE" => Some(Self::StoreUnavailable),
@@ -996,6 +1001,31 @@ pub struct ScheduledMessage {
     /// or for as long as the server keeps such reports.
     #[prost(message, optional, tag = "8")]
     pub failure: ::core::option::Option<Error>,
+    /// Set for a series: due_ms is when it is sent next.
+    #[prost(message, optional, tag = "9")]
+    pub recurrence: ::core::option::Option<Recurrence>,
+}
+/// When a message is sent again. The first time is due_ms; later ones are what the rule gives from there, on the clock of the
+/// time zone: what is due at 09:00 stays due at 09:00 across daylight saving. A time that the clock skips comes as much later as
+/// the clock is put forward; of one that the clock shows twice, the first counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recurrence {
+    /// A rule of iCalendar (RFC 5545, section 3.3.10) of at most 256 bytes: FREQ=WEEKLY;BYDAY=MO,TH. It must give due_ms.
+    #[prost(string, tag = "1")]
+    pub rrule: ::prost::alloc::string::String,
+    /// A name of the IANA time zone database: Europe/Berlin.
+    #[prost(string, tag = "2")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// Told by the server: what the clock shows at due_ms, or would show if it were not put forward over it, like
+    /// 2026-11-23T09:00:00.
+    #[prost(string, tag = "3")]
+    pub local_time: ::prost::alloc::string::String,
+    /// Told by the server: how many times the rule gave before due_ms, since due_ms or the recurrence was set.
+    #[prost(uint32, tag = "4")]
+    pub passed: u32,
+    /// Told by the server: how many of those it did not send because it was away when they were due.
+    #[prost(uint32, tag = "5")]
+    pub missed: u32,
 }
 /// Schedules a message. While it waits, repeating it gives the same answer, whatever is in it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1013,6 +1043,9 @@ pub struct ScheduleRequest {
     /// At most schedule_ahead_ms_max from now. A time that has passed by no more than the server allows for lateness means now.
     #[prost(uint64, tag = "5")]
     pub due_ms: u64,
+    /// Set to have it sent again and again, from due_ms on.
+    #[prost(message, optional, tag = "6")]
+    pub recurrence: ::core::option::Option<Recurrence>,
 }
 /// Changes what is not sent yet. What is not set stays as it is. One that failed is scheduled anew.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1025,6 +1058,9 @@ pub struct ChangeScheduledRequest {
     pub content_type: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(uint64, optional, tag = "4")]
     pub due_ms: ::core::option::Option<u64>,
+    /// Without an rrule: it is sent once, and not again. A new recurrence or a new due_ms begins a new series at due_ms.
+    #[prost(message, optional, tag = "5")]
+    pub recurrence: ::core::option::Option<Recurrence>,
 }
 /// The reply to both: it is durable like this.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1032,7 +1068,7 @@ pub struct ScheduleResponse {
     #[prost(message, optional, tag = "1")]
     pub scheduled: ::core::option::Option<ScheduledMessage>,
 }
-/// Takes it back. Repeating it does no harm.
+/// Takes it back, and with a series all that it would have sent. Repeating it does no harm.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelScheduledRequest {
     #[prost(bytes = "bytes", tag = "1")]
@@ -1041,11 +1077,15 @@ pub struct CancelScheduledRequest {
 /// It will not be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelScheduledResponse {}
-/// Sends it now. The reply is a SendResponse.
+/// Sends it now. The reply is a SendResponse. A series goes on as it would have without this.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SendScheduledRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub schedule_id: ::prost::bytes::Bytes,
+    /// 16 random bytes: the client_msg_id of the entry if it is a series, in which case it must be set. Repeating the request with
+    /// the same does no harm.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub client_msg_id: ::prost::bytes::Bytes,
 }
 /// A page of what the user has scheduled, on all devices, in the order in which it is due. On a bulk stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1072,23 +1112,27 @@ pub struct ListScheduledResponse {
     #[prost(bool, tag = "2")]
     pub more: bool,
 }
-/// Pushed on a lane to the author's other sessions. That one was sent is not told by this but by its entry, which has the
-/// schedule_id as its client_msg_id.
+/// Pushed on a lane to the author's other sessions; what the server does by itself, to all of them. That one was sent is not told
+/// by this but by its entry, which has the schedule_id as its client_msg_id. One of a series has the first 16 bytes of the
+/// SHA-256 hash of "godwit/1 occurrence", the schedule_id and due_ms (8 bytes, big-endian).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScheduledPush {
-    #[prost(oneof = "scheduled_push::Change", tags = "1, 2")]
+    #[prost(oneof = "scheduled_push::Change", tags = "1, 2, 3")]
     pub change: ::core::option::Option<scheduled_push::Change>,
 }
 /// Nested message and enum types in `ScheduledPush`.
 pub mod scheduled_push {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Change {
-        /// It is new, or changed, or it failed.
+        /// It is new, or changed, or it failed; or a series has moved on to its next time.
         #[prost(message, tag = "1")]
         Saved(super::ScheduledMessage),
         /// The schedule_id of one that was cancelled.
         #[prost(bytes, tag = "2")]
         Cancelled(::prost::bytes::Bytes),
+        /// The schedule_id of a series whose last message was sent.
+        #[prost(bytes, tag = "3")]
+        Ended(::prost::bytes::Bytes),
     }
 }
 /// What a client writes, on the session stream or a bulk stream.

@@ -10,7 +10,10 @@ use crate::{
     store::{StoreError, TimerChange, TimerKind, TimerRow},
 };
 use futures_util::FutureExt;
-use godwit_proto::v1::{self, ErrorCode, server_frame::Body};
+use godwit_proto::{
+    ClientMsgId,
+    v1::{self, ErrorCode, server_frame::Body},
+};
 
 /// One whose conversation was asked to send it.
 pub struct Firing {
@@ -38,7 +41,16 @@ impl Scheduler {
             }
         };
         let late_ms = now_ms - row.due_ms;
-        if late_ms > self.limits.schedule.late_ms_max {
+        // Nearer than that nothing of a series is due again.
+        if message.recurrence.is_some()
+            && late_ms >= self.limits.schedule.recurrence_ms_min.min(self.limits.schedule.late_ms_max)
+        {
+            match message.passed_over(now_ms, &self.limits.schedule) {
+                Ok(None) => {}
+                Ok(Some(passed)) => return self.look_for_first(message, passed, effects),
+                Err(why) => return self.fail(message, &why, effects),
+            }
+        } else if late_ms > self.limits.schedule.late_ms_max {
             // It may have been sent in time, and the process have died before it was taken out of the list.
             let found = self.services.store.find_send(message.conversation, message.author, message.id);
             let found = found.map(move |found| {
@@ -47,7 +59,8 @@ impl Scheduler {
             });
             return effects.tasks.push(completion(found));
         }
-        self.fire(message, None, effects);
+        let id = message.entry_id();
+        self.fire(message, id, None, effects);
     }
 
     /// It is too late for one to be sent. Was it?
@@ -70,7 +83,13 @@ impl Scheduler {
     }
 
     /// Asks the conversation to send it.
-    pub(super) fn fire(&mut self, message: ScheduledMessage, reply_to: Option<ReplyTo>, effects: &mut Effects) {
+    pub(super) fn fire(
+        &mut self,
+        message: ScheduledMessage,
+        client_msg_id: ClientMsgId,
+        reply_to: Option<ReplyTo>,
+        effects: &mut Effects,
+    ) {
         self.firings_begun += 1;
         let answer = ReplyTo {
             at: SessionRef::none(self.core),
@@ -79,7 +98,7 @@ impl Scheduler {
             kind: ReplyKind::Scheduled,
         };
         let send = NewMessage {
-            client_msg_id: message.id,
+            client_msg_id,
             content: message.content.clone(),
             // It may have been sent before the process that began it died.
             first_attempt: false,
@@ -109,7 +128,11 @@ impl Scheduler {
                 let (position, sent_ms) = (accepted.position, accepted.sent_ms);
                 let sent = v1::SendResponse { seq: position.seq.as_u64(), ordinal: position.ordinal, sent_ms };
                 reply_to.iter().for_each(|to| reply(to, Body::Send(sent), effects));
-                self.settle_sent(message, effects);
+                if reply_to.is_some() && message.recurrence.is_some() {
+                    // That one was in between. It may have become due meanwhile, and have been passed over as busy.
+                    return timers.look_again(key);
+                }
+                self.move_on(message, effects);
             }
             Reply::Refused(refusal) => {
                 if refusal.retry_after_ms == 0 && reply_to.is_none() {
@@ -125,7 +148,7 @@ impl Scheduler {
     }
 
     /// Moves it to the list of those that could not be sent.
-    fn fail(&mut self, message: ScheduledMessage, why: &Refusal, effects: &mut Effects) {
+    pub(super) fn fail(&mut self, message: ScheduledMessage, why: &Refusal, effects: &mut Effects) {
         self.meters.failed.increment(1);
         let failed = message.failed(why);
         let report = failed.row(TimerKind::SCHEDULE_FAILED, failed.due_ms.saturating_add(REPORT_KEPT_MS));
@@ -134,8 +157,9 @@ impl Scheduler {
     }
 
     /// It is in the log.
-    fn settle_sent(&self, message: ScheduledMessage, effects: &mut Effects) {
-        let settled = work::settle_sent(self.services.store.clone(), message.key());
+    pub(super) fn settle_sent(&self, message: ScheduledMessage, effects: &mut Effects) {
+        let key = message.key();
+        let settled = work::settle(self.services.store.clone(), key, TimerChange::Remove(key));
         effects.tasks.push(completion(settled.map(|result| ScheduleCompletion::Settled(Box::new(message), result))));
     }
 
@@ -153,6 +177,8 @@ impl Scheduler {
         timers.done(&message.key());
         if message.failure.is_some() {
             self.push(message, None, effects);
+        } else if message.recurrence.is_some() {
+            self.push_change(message, v1::scheduled_push::Change::Ended(message.id.to_bytes()), None, effects);
         }
     }
 }

@@ -14,7 +14,7 @@ pub const REPORT_KEPT_MS: u64 = 90 * 24 * 3_600_000;
 /// A message that is sent later.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduledMessage {
-    /// The schedule's, and one day the entry's.
+    /// The schedule's, and one day the entry's if it is sent once.
     pub id: ClientMsgId,
     pub author: UserId,
     pub conversation: ConversationId,
@@ -25,6 +25,8 @@ pub struct ScheduledMessage {
     pub revision: u32,
     /// Why it was not sent.
     pub failure: Option<v1::Error>,
+    /// When it is sent again, and how often it was due; as it was told its author.
+    pub recurrence: Option<v1::Recurrence>,
 }
 
 /// A row that this version cannot read.
@@ -65,6 +67,7 @@ impl ScheduledMessage {
             created_ms: stored.created_ms,
             revision: stored.revision,
             failure: stored.failure,
+            recurrence: stored.recurrence,
         })
     }
 
@@ -79,6 +82,7 @@ impl ScheduledMessage {
             created_ms: self.created_ms,
             revision: self.revision,
             failure: self.failure.clone(),
+            recurrence: self.recurrence.clone(),
         }
     }
 

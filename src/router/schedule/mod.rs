@@ -6,11 +6,13 @@
 
 mod firing;
 mod message;
+mod moving;
 mod request;
+mod series;
 mod work;
 
 pub use message::ScheduledMessage;
-pub use request::{ScheduleRequest, change, create, list, schedule_id};
+pub use request::{ScheduleRequest, change, create, list, schedule_id, send_now};
 pub use work::list_scheduled;
 
 use super::{
@@ -28,6 +30,7 @@ use godwit_proto::{
     UserId,
     v1::{self, ErrorCode, server_frame::Body},
 };
+use series::PassedOver;
 use std::sync::Arc;
 use work::{Done, Work};
 
@@ -53,10 +56,14 @@ pub struct Scheduler {
 pub enum ScheduleCompletion {
     /// The log was searched for one that is so many milliseconds late: whether it was sent.
     Late(Box<ScheduledMessage>, u64, Result<bool, StoreError>),
+    /// The log was searched for one of a series that is due again already, or too late: whether it was sent.
+    PassedOver(Box<(ScheduledMessage, PassedOver)>, Result<bool, StoreError>),
     /// A request was carried out, or not.
-    Requested(Box<Work>, Result<Done, Refusal>),
+    Requested(Box<(Work, Result<Done, Refusal>)>),
     /// One that was sent, or that failed, was taken out of the list of those that will be sent.
     Settled(Box<ScheduledMessage>, Result<(), Refusal>),
+    /// A series moved on to this time.
+    MovedOn(Box<ScheduledMessage>, Result<(), Refusal>),
 }
 
 impl Scheduler {
@@ -103,12 +110,19 @@ impl Scheduler {
     pub fn on_completion(&mut self, completion: ScheduleCompletion, timers: &mut Timers, effects: &mut Effects) {
         match completion {
             ScheduleCompletion::Late(message, late_ms, sent) => self.on_late(*message, late_ms, &sent, timers, effects),
-            ScheduleCompletion::Requested(work, result) => self.on_requested(&work, result, timers, effects),
+            ScheduleCompletion::Requested(done) => self.on_requested(*done, timers, effects),
+            ScheduleCompletion::PassedOver(passed, sent) => self.on_passed_over(*passed, &sent, timers, effects),
+            ScheduleCompletion::MovedOn(message, result) => self.on_moved_on(&message, &result, timers, effects),
             ScheduleCompletion::Settled(message, result) => self.on_settled(&message, &result, timers, effects),
         }
     }
 
-    fn on_requested(&mut self, work: &Work, result: Result<Done, Refusal>, timers: &mut Timers, effects: &mut Effects) {
+    fn on_requested(
+        &mut self,
+        (work, result): (Work, Result<Done, Refusal>),
+        timers: &mut Timers,
+        effects: &mut Effects,
+    ) {
         let key = work.request.key(work.user);
         if let ScheduleRequest::Create(_) = work.request
             && let Some(creating) = self.creating.get_mut(&work.user)
@@ -137,7 +151,7 @@ impl Scheduler {
                 Body::CancelScheduled(v1::CancelScheduledResponse {})
             }
             // It stays busy until it is sent.
-            Ok(Done::Send(message)) => return self.fire(message, Some(work.reply_to), effects),
+            Ok(Done::Send(id, message)) => return self.fire(message, id, Some(work.reply_to), effects),
             Err(refusal) => {
                 look_again = true;
                 frames::error(&refusal)

@@ -3,6 +3,7 @@
 use super::{
     ScheduledMessage,
     message::{REPORT_KEPT_MS, key},
+    series,
 };
 use crate::{
     chat::{MessageBody, Refusal},
@@ -30,11 +31,13 @@ pub enum ScheduleRequest {
         content_type: Option<String>,
         /// Milliseconds since the epoch; `None`: as it is.
         due_ms: Option<u64>,
+        /// `None`: as it is. Without a rule: it is sent once.
+        recurrence: Option<v1::Recurrence>,
     },
     /// Do not send it.
     Cancel(ClientMsgId),
-    /// Send it now.
-    SendNow(ClientMsgId),
+    /// Send it now; a series under this `client_msg_id`.
+    SendNow(ClientMsgId, Option<ClientMsgId>),
 }
 
 impl ScheduleRequest {
@@ -42,7 +45,7 @@ impl ScheduleRequest {
     pub fn key(&self, author: UserId) -> TimerKey {
         let id = match self {
             Self::Create(message) => message.id,
-            Self::Change { id, .. } | Self::Cancel(id) | Self::SendNow(id) => *id,
+            Self::Change { id, .. } | Self::Cancel(id) | Self::SendNow(id, _) => *id,
         };
         key(TimerKind::SCHEDULED_SEND, author, id)
     }
@@ -63,6 +66,7 @@ pub fn create(
     let content = MessageBody { body: request.body, content_type: request.content_type };
     parse::message_body(&content, limits)?;
     due(now_ms, request.due_ms, limits)?;
+    let recurrence = request.recurrence.map(|asked| series::begin(asked, request.due_ms, &limits.schedule));
     Ok(ScheduleRequest::Create(ScheduledMessage {
         id: parse::client_msg_id(&request.schedule_id)?,
         author,
@@ -72,19 +76,28 @@ pub fn create(
         created_ms: now_ms,
         revision: 1,
         failure: None,
+        recurrence: recurrence.transpose()?.flatten(),
     }))
 }
 
 pub fn change(now_ms: u64, request: v1::ChangeScheduledRequest, limits: &Limits) -> Result<ScheduleRequest, Refusal> {
-    let v1::ChangeScheduledRequest { schedule_id: id, body, content_type, due_ms } = request;
-    if body.is_none() && content_type.is_none() && due_ms.is_none() {
-        return Err(parse::invalid("a change has a body, a content_type or a due_ms"));
+    let v1::ChangeScheduledRequest { schedule_id: id, body, content_type, due_ms, recurrence } = request;
+    if body.is_none() && content_type.is_none() && due_ms.is_none() && recurrence.is_none() {
+        return Err(parse::invalid("a change has a body, a content_type, a due_ms or a recurrence"));
     }
     let content =
         MessageBody { body: body.clone().unwrap_or_default(), content_type: content_type.clone().unwrap_or_default() };
     parse::message_body(&content, limits)?;
     due_ms.map_or(Ok(()), |due_ms| due(now_ms, due_ms, limits))?;
-    Ok(ScheduleRequest::Change { id: schedule_id(&id)?, body, content_type, due_ms })
+    Ok(ScheduleRequest::Change { id: schedule_id(&id)?, body, content_type, due_ms, recurrence })
+}
+
+pub fn send_now(request: &v1::SendScheduledRequest) -> Result<ScheduleRequest, Refusal> {
+    let client_msg_id = match request.client_msg_id.is_empty() {
+        true => None,
+        false => Some(parse::client_msg_id(&request.client_msg_id)?),
+    };
+    Ok(ScheduleRequest::SendNow(schedule_id(&request.schedule_id)?, client_msg_id))
 }
 
 pub fn schedule_id(bytes: &Bytes) -> Result<ClientMsgId, Refusal> {

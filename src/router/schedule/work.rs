@@ -1,6 +1,8 @@
 //! What requests about scheduled messages do with the store.
 
-use super::{ScheduleCompletion, ScheduleRequest, ScheduledMessage, message::key, request::ListPage};
+use super::{
+    BUSY_RETRY_MS, ScheduleCompletion, ScheduleRequest, ScheduledMessage, message::key, request::ListPage, series,
+};
 use crate::{
     chat::{MessageBody, Refusal},
     router::{ReplyTo, ScheduleLimits, parse, queries::Answer, services::refusal},
@@ -34,8 +36,8 @@ pub enum Done {
     Unchanged(ScheduledMessage),
     /// It is gone; what it was, if it was there.
     Cancelled(Option<ScheduledMessage>),
-    /// Nothing yet: this is what is to be sent now.
-    Send(ScheduledMessage),
+    /// Nothing yet: this is what is to be sent now, under this `client_msg_id`.
+    Send(ClientMsgId, ScheduledMessage),
 }
 
 impl Work {
@@ -45,12 +47,16 @@ impl Work {
             ScheduleRequest::Create(message) => self.create(&*store, message).await,
             ScheduleRequest::Change { id, .. } => self.change(&*store, *id).await,
             ScheduleRequest::Cancel(id) => self.cancel(&*store, *id).await,
-            ScheduleRequest::SendNow(id) => self.find(&*store, *id).await.and_then(|(pending, _)| match pending {
-                Some(message) => Ok(Done::Send(message)),
-                None => Err(not_found()),
+            ScheduleRequest::SendNow(id, extra) => self.find(&*store, *id).await.and_then(|(pending, _)| {
+                let message = pending.ok_or_else(not_found)?;
+                match (&message.recurrence, extra) {
+                    (None, _) => Ok(Done::Send(message.id, message)),
+                    (Some(_), Some(extra)) => Ok(Done::Send(*extra, message)),
+                    (Some(_), None) => Err(parse::invalid("to send one of a series takes a client_msg_id")),
+                }
             }),
         };
-        ScheduleCompletion::Requested(Box::new(self), result)
+        ScheduleCompletion::Requested(Box::new((self, result)))
     }
 
     async fn create(&self, store: &dyn Store, message: &ScheduledMessage) -> Result<Done, Refusal> {
@@ -70,22 +76,33 @@ impl Work {
     }
 
     async fn change(&self, store: &dyn Store, id: ClientMsgId) -> Result<Done, Refusal> {
-        let ScheduleRequest::Change { body, content_type, due_ms, .. } = &self.request else {
+        let ScheduleRequest::Change { body, content_type, due_ms, recurrence, .. } = &self.request else {
             unreachable!("only a change comes here")
         };
         let (pending, failed) = self.find(store, id).await?;
         let has_failed = failed.is_some();
         let Some(known) = pending.or(failed) else { return Err(not_found()) };
+        let (known_due_ms, was_series) = (known.due_ms, known.recurrence.is_some());
+        let due = due_ms.unwrap_or(known.due_ms);
+        let recurrence = match recurrence.as_ref().or(known.recurrence.as_ref().filter(|_| due_ms.is_some())) {
+            Some(asked) => series::begin(asked.clone(), due, &self.limits)?,
+            None => known.recurrence.map(|told| v1::Recurrence { missed: 0, ..told }),
+        };
         let changed = ScheduledMessage {
             content: MessageBody {
                 body: body.clone().unwrap_or(known.content.body),
                 content_type: content_type.clone().unwrap_or(known.content.content_type),
             },
-            due_ms: due_ms.unwrap_or(known.due_ms),
+            due_ms: due,
+            recurrence,
             revision: known.revision.saturating_add(1),
             failure: None,
             ..known
         };
+        // They are sent under different ids, and it may have been sent just before the process died.
+        if changed.recurrence.is_some() != was_series && !has_failed && known_due_ms <= self.now_ms {
+            return Err(Refusal::retry(ErrorCode::Overloaded, "it is due and being sent", BUSY_RETRY_MS));
+        }
         // One that failed is not sent again merely because its text was mended.
         if changed.due_ms.saturating_add(self.limits.late_ms_max) < self.now_ms {
             return Err(Refusal::new(ErrorCode::DueOutOfRange, "the time that it was due has passed"));
@@ -153,15 +170,15 @@ pub async fn list_scheduled(
     Ok((Body::ListScheduled(v1::ListScheduledResponse { scheduled, more }), None))
 }
 
-/// Takes one that was sent out of the list of those that will be.
-pub async fn settle_sent(store: Arc<dyn Store>, pending: TimerKey) -> Result<(), Refusal> {
+/// Takes one that was sent out of the list of those that will be, or moves it on to when it is due again.
+pub async fn settle(store: Arc<dyn Store>, pending: TimerKey, change: TimerChange) -> Result<(), Refusal> {
     // It may have failed before: it was changed since, or its author became a member again before that was all written.
     let report = TimerKey { kind: TimerKind::SCHEDULE_FAILED, ..pending };
     let rows = store.timers(vec![report]).await.map_err(|error| refusal(&error))?;
     if rows.iter().any(Option::is_some) {
         write(&*store, vec![TimerChange::Remove(report)]).await?;
     }
-    write(&*store, vec![TimerChange::Remove(pending)]).await
+    write(&*store, vec![change]).await
 }
 
 /// Moves one to the list of those that could not be sent.
@@ -185,7 +202,8 @@ async fn write(store: &dyn Store, changes: Vec<TimerChange>) -> Result<(), Refus
     all_durable(store.put_timers(changes).await)
 }
 
-fn pending_row(message: &ScheduledMessage) -> TimerRow {
+/// As it is kept while it will be sent.
+pub fn pending_row(message: &ScheduledMessage) -> TimerRow {
     message.row(TimerKind::SCHEDULED_SEND, message.due_ms)
 }
 

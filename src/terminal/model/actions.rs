@@ -117,6 +117,7 @@ impl Model {
             Ok(Line::Empty) => {}
             Ok(Line::Text(text)) => self.write(text, now),
             Ok(Line::Command(Command::Schedule { when, text })) => self.schedule(when, text, now),
+            Ok(Line::Command(Command::Reschedule { which, when, text })) => self.reschedule(&which, when, text, now),
             Ok(Line::Command(command)) => {
                 self.input.take();
                 self.notice = None;
@@ -191,10 +192,11 @@ impl Model {
                     conversation.new_after = None;
                 }
             }
-            // What was typed stays until it is understood, so it has a way of its own.
-            Command::Schedule { .. } => {}
+            // What was typed stays until it is understood, so they have a way of their own.
+            Command::Schedule { .. } | Command::Reschedule { .. } => {}
             Command::Scheduled => self.effects.push(Effect::ListScheduled),
             Command::Cancel(which) => self.cancel(&which, now),
+            Command::SendNow(which) => self.send_now(&which, now),
             Command::Logout => self.effects.push(Effect::Logout),
             Command::Help => self.overlay = Some(Overlay::Help),
             Command::Quit => self.quit(now),

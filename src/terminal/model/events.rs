@@ -23,7 +23,7 @@ impl Model {
             }
             Event::Scheduled(scheduled) => self.on_planned(*scheduled, now),
             // Whoever looks at the list asked for it as it was.
-            Event::ScheduleCancelled { .. } => {}
+            Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. } => {}
             Event::Removed { conversation } => {
                 if let Some(left) = self.conversations.get(&conversation) {
                     let name = left.name(self.session.me, &self.people);
@@ -150,6 +150,9 @@ impl Model {
             Reply::Scheduled { asked, result } => self.on_scheduled(&asked, result, now),
             Reply::Planned(result) => self.on_listed(result, now),
             Reply::Cancelled(result) => self.on_cancelled(result, now),
+            Reply::Rescheduled { choice, result } => self.on_rescheduled(choice, result, now),
+            Reply::SentNow(Ok(_)) => self.notify("sent", false, now),
+            Reply::SentNow(Err(error)) => self.fail(&error.to_string(), now),
             Reply::LoggedOut(Ok(())) => (self.is_logged_out, self.is_over) = (true, true),
             Reply::LoggedOut(Err(error)) => self.fail(&wording::request_error(&error), now),
             Reply::Busy(effect) => self.on_busy(&effect, now),

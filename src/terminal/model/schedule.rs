@@ -3,9 +3,10 @@
 use super::{Model, Now, Overlay};
 use crate::terminal::{
     effects::{Effect, Scheduling},
-    planned::{Planned, Which},
+    every,
+    planned::{self, Planned, Which},
     requests::ActionError,
-    when::When,
+    when::{Choice, When},
     wording,
 };
 use godwit_client::{ClientMsgId, ConversationId, RequestError, v1::ScheduledMessage};
@@ -27,7 +28,8 @@ impl Model {
         self.notice = None;
         self.scheduling += 1;
         let line = self.input.take();
-        let asked = Scheduling { conversation, body: text, due_ms: due.unix_ms, choice: due.choice, line };
+        let asked =
+            Scheduling { conversation, body: text, due_ms: due.unix_ms, repeat: due.repeat, choice: due.choice, line };
         self.effects.push(Effect::Schedule(asked));
         if !self.is_up() {
             self.notify("this waits until the server is back", false, now);
@@ -48,15 +50,61 @@ impl Model {
             }
         };
         self.scheduling = self.scheduling.saturating_sub(1);
-        let stamp = self.session.stamp(scheduled.due_ms);
+        self.tell_scheduled(scheduled, asked.choice, now);
+    }
+
+    /// Where it goes, when, and whether again.
+    fn tell_scheduled(&mut self, scheduled: ScheduledMessage, choice: Option<Choice>, now: Now) {
+        let Some(planned) = Planned::new(scheduled) else { return };
+        let stamp = self.session.stamp(planned.due_ms);
         let when = match stamp.same_day(&self.session.stamp(now.unix_ms)) {
             true => stamp.time(),
             false => format!("{}, {}", stamp.time(), stamp.long_date()),
         };
-        let said = format!("to {}, to be sent at {when}", self.name_of(asked.conversation));
-        match asked.choice {
+        let mut said = format!("to {}, to be sent at {when}", self.name_of(planned.conversation));
+        if let Some(recurrence) = &planned.recurrence {
+            said = format!("{said}, and {}", every::words(recurrence, &self.session.zone));
+        }
+        match choice {
             Some(choice) => self.notify(format!("{said} ({choice})"), false, now),
             None => self.notify(said, false, now),
+        }
+    }
+
+    /// Has a scheduled message sent at another time. What was typed stays if it cannot be.
+    pub(super) fn reschedule(&mut self, which: &Which, when: When, text: Option<String>, now: Now) {
+        let due = match when.resolve(now.unix_ms, &self.session.zone) {
+            Ok(due) => due,
+            Err(error) => return self.fail(&error.to_string(), now),
+        };
+        let hex = match which.hex(&self.listed()) {
+            Ok(hex) => hex,
+            Err(error) => return self.fail(&error.to_string(), now),
+        };
+        self.input.take();
+        self.notice = None;
+        self.effects.push(Effect::Reschedule { hex, choice: due.choice, change: planned::change_to(due, text) });
+        if !self.is_up() {
+            self.notify("this waits until the server is back", false, now);
+        }
+    }
+
+    pub(super) fn on_rescheduled(
+        &mut self,
+        choice: Option<Choice>,
+        result: Result<ScheduledMessage, ActionError>,
+        now: Now,
+    ) {
+        match result {
+            Ok(scheduled) => self.tell_scheduled(scheduled, choice, now),
+            Err(error) => self.fail(&format!("not changed: {error}"), now),
+        }
+    }
+
+    pub(super) fn send_now(&mut self, which: &Which, now: Now) {
+        match which.hex(&self.listed()) {
+            Ok(hex) => self.effects.push(Effect::SendNow(hex)),
+            Err(error) => self.fail(&error.to_string(), now),
         }
     }
 
@@ -91,8 +139,7 @@ impl Model {
     }
 
     pub(super) fn cancel(&mut self, which: &Which, now: Now) {
-        let listed: Vec<ClientMsgId> = self.planned.iter().map(|one| one.id).collect();
-        match which.hex(&listed) {
+        match which.hex(&self.listed()) {
             Ok(hex) => self.effects.push(Effect::CancelScheduled(hex)),
             Err(error) => self.fail(&error.to_string(), now),
         }
@@ -108,6 +155,10 @@ impl Model {
             }
             Err(error) => self.fail(&error.to_string(), now),
         }
+    }
+
+    fn listed(&self) -> Vec<ClientMsgId> {
+        self.planned.iter().map(|one| one.id).collect()
     }
 
     /// What a conversation is called, also one that is not in the list.

@@ -146,7 +146,7 @@ fn the_list_is_numbered_and_stays_while_a_number_is_typed() {
     let rows = desk.screen(80, 12);
     let seen: Vec<&str> = rows.iter().filter_map(|row| row.split_once("│ ")).map(|(_, right)| right).collect();
     let expected = [
-        "Scheduled; /cancel NUMBER takes one back",
+        "Scheduled; /cancel, /reschedule or /sendnow NUMBER",
         " 1  14:05  bob: tea? or coffee                a1a1a1a1",
         " 2  24 Dec 14:00  bob: ␛[2J                   a2a2a2a2",
         " 3  20 Nov 14:00  bob: bye                    a3a3a3a3",
@@ -227,4 +227,56 @@ fn what_could_not_be_sent_is_told_and_what_another_device_saved_is_not() {
     desk.event(Event::Scheduled(Box::new(failed(1, "hi", TODAY_MS))));
     let said = "the scheduled message to bob was not sent: you are not in this conversation; see /scheduled";
     assert_eq!(notice(&desk), said);
+}
+
+/// In a time zone that has a name, which a series needs.
+fn connected_in_berlin() -> Desk {
+    let mut desk = Desk::connected();
+    desk.model.session.zone = TimeZone::get("Europe/Berlin").unwrap();
+    desk
+}
+
+#[test]
+fn a_series_says_so_and_is_listed_with_what_was_missed() {
+    let mut desk = connected_in_berlin();
+    desk.open(BOB, "bob");
+    let asked = asked(&mut desk, "/schedule every monday 9:00 stand-up");
+    let repeat = asked.repeat.clone().unwrap();
+    assert_eq!((repeat.rrule.as_str(), asked.body.as_str()), ("FREQ=WEEKLY", "stand-up"));
+    let recurrence =
+        v1::Recurrence { rrule: repeat.rrule, time_zone: repeat.time_zone, missed: 3, ..v1::Recurrence::default() };
+    let series = ScheduledMessage { recurrence: Some(recurrence), ..scheduled(1, "stand-up", asked.due_ms) };
+    desk.reply(Reply::Scheduled { asked, result: Ok(series.clone()) });
+    assert_eq!(notice(&desk), "to bob, to be sent at 09:00, Monday, 23 November 2026, and every week");
+    desk.reply(Reply::Planned(Ok(vec![Planned::new(series).unwrap()])));
+    let seen = desk.seen(100, 12);
+    assert!(seen.contains(" 1  23 Nov 09:00  bob: stand-up"), "{seen}");
+    assert!(seen.contains("every week; missed 3 times while the server was away"), "{seen}");
+}
+
+#[test]
+fn one_of_the_list_is_moved_or_sent_now() {
+    let mut desk = connected_in_berlin();
+    desk.open(BOB, "bob");
+    desk.reply(Reply::Planned(Ok(vec![Planned::new(scheduled(0xa1, "tea?", TODAY_MS + MINUTE_MS)).unwrap()])));
+    let changed = |desk: &mut Desk, line: &str| {
+        desk.enter(line);
+        match desk.effects.pop() {
+            Some(Effect::Reschedule { hex, change, choice: None }) if hex == "a1".repeat(16) => change,
+            other => panic!("{line}: {other:?}"),
+        }
+    };
+    let moved = changed(&mut desk, "/reschedule 1 in 1h");
+    assert_eq!((moved.due_ms, moved.body, moved.repeat), (Some(TODAY_MS + 60 * MINUTE_MS), None, None));
+    let moved = changed(&mut desk, "/reschedule 1 every day 9:00 coffee?");
+    assert_eq!(
+        (moved.body.as_deref(), moved.repeat.flatten().unwrap().rrule.as_str()),
+        (Some(&b"coffee?"[..]), "FREQ=DAILY")
+    );
+    desk.reply(Reply::Rescheduled { choice: None, result: Ok(scheduled(0xa1, "tea?", TODAY_MS + 60 * MINUTE_MS)) });
+    assert_eq!(notice(&desk), "to bob, to be sent at 16:00");
+    desk.enter("/reschedule 2 in 1h");
+    assert!(notice(&desk).contains("no number 2") && desk.model.input.take() == "/reschedule 2 in 1h");
+    desk.enter("/sendnow 1");
+    assert_eq!(desk.effects.pop(), Some(Effect::SendNow("a1".repeat(16))));
 }

@@ -4,7 +4,7 @@ use crate::terminal::{people::People, planned::Planned, sanitize, wording};
 use data_encoding::HEXLOWER;
 use godwit_client::{
     ClientMsgId, ConnectionState, ConversationId, Seq,
-    v1::{Entry, Message, Role, entry::Content},
+    v1::{Entry, Message, Recurrence, Role, entry::Content},
 };
 
 /// A field, such that it cannot end the line or begin the next field.
@@ -109,6 +109,17 @@ pub fn cancelled(id: ClientMsgId, line: Option<u64>) -> String {
     format!("cancelled\t{}\t{}", hex(id), number(line))
 }
 
+/// The one of the line before is sent again and again.
+pub fn repeats(id: ClientMsgId, recurrence: &Recurrence) -> String {
+    let Recurrence { rrule, time_zone, missed, .. } = recurrence;
+    format!("repeats\t{}\t{}\t{}\t{missed}", hex(id), field(rrule), field(time_zone))
+}
+
+/// The last message of a series was sent.
+pub fn ended(id: ClientMsgId) -> String {
+    format!("ended\t{}", hex(id))
+}
+
 /// Something to know about how a line was understood.
 pub fn note(text: &str, line: u64) -> String {
     format!("note\t{}\t{line}", field(text))
@@ -186,7 +197,7 @@ mod tests {
         let (id, due) = (ClientMsgId([0xab; 16]), "2026-12-24T18:30:00+01:00");
         let message = Message { body: "a\tb".into(), scheduled: true, ..Message::default() };
         let conversation = ConversationId::group([1; 16]);
-        let planned = Planned { id, conversation, due_ms: 0, message, failure: None };
+        let planned = Planned { id, conversation, due_ms: 0, message, failure: None, recurrence: None };
         let hex = "ab".repeat(16);
         assert_eq!(listed(1, "bob", due, &planned), format!("listed\t1\tbob\t{hex}\t{due}\ta\\tb"));
         let failure = Refusal { code: ErrorCode::NotAMember, message: String::new(), retry_after: None };

@@ -19,12 +19,16 @@
 //! opened        NAME ID                        the answer to /to and /group
 //! sent          NAME SEQ LINE                  durable
 //! failed        NAME LINE CODE TEXT            not sent
-//! done          LINE                           the answer to /add, /remove, /leave, and the end of that to /scheduled
+//! done          LINE                           the answer to /add, /remove, /leave, /sendnow; the end of that to /scheduled
 //! member        NAME USERNAME owner|member     the answer to /members
 //! unread        NAME COUNT                     the answer to /read, and when another device read
-//! scheduled     NAME ID TIME LINE              the answer to /schedule; on another device if there is no LINE
+//! scheduled     NAME ID TIME LINE              the answer to /schedule and /reschedule; without LINE: changed
+//!                                              on another device, or one that repeats has moved on
 //! listed        NUMBER NAME ID TIME TEXT       the answer to /scheduled; CODE TEXT follow if it could not be sent
 //! cancelled     ID LINE                        the answer to /cancel; on another device if there is no LINE
+//! repeats       ID RULE ZONE MISSED            the scheduled one before is sent again and again; MISSED: how often it was
+//!                                              not, because the server was away
+//! ended         ID                             the last one of those was sent
 //! unsent        NAME ID CODE TEXT              a scheduled message that was due and could not be sent
 //! left          NAME                           the user is in it no more
 //! help          COMMAND MEANING
@@ -245,6 +249,8 @@ impl Plain<'_> {
             Command::Schedule { when, text } => return self.schedule(when, text, number).await,
             Command::Scheduled => return self.list_scheduled(number).await,
             Command::Cancel(which) => return self.cancel(&which, number).await,
+            Command::Reschedule { which, when, text } => return self.reschedule(&which, when, text, number).await,
+            Command::SendNow(which) => return self.send_now(&which, number).await,
             Command::Add(names) => self.change_members(MemberChange::Add(names)).await,
             Command::Remove(names) => self.change_members(MemberChange::Remove(names)).await,
             Command::Leave => self.change_members(MemberChange::Leave).await,
@@ -342,6 +348,7 @@ impl Plain<'_> {
             }
             Event::Scheduled(scheduled) => self.print_saved(*scheduled, None).await,
             Event::ScheduleCancelled { schedule_id } => self.print_cancelled(schedule_id, None).await,
+            Event::ScheduleEnded { schedule_id } => self.output.print(lines::ended(schedule_id)).await,
             Event::Removed { conversation } => {
                 let name = self.name(conversation);
                 self.book.borrow_mut().remove(conversation);

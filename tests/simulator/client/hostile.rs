@@ -59,6 +59,7 @@ impl Client {
                     body: write_body(self.id as u64, OUT_OF_ORDER, 0).into(),
                     content_type: String::new(),
                     due_ms: START_MS + now_ms,
+                    recurrence: None,
                 };
                 self.ask(now_ms, whatever, Stream::Session, Request::Schedule(schedule));
             }

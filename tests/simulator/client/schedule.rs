@@ -5,6 +5,7 @@ use crate::{
     clock::START_MS,
     ledger::{OUT_OF_ORDER, write_body},
     network::Stream,
+    schedules::RULE,
 };
 use bytes::Bytes;
 use godwit_proto::{
@@ -34,10 +35,18 @@ pub struct Plan {
 /// What a client may want of a scheduled message.
 #[derive(Debug, Clone)]
 pub enum Wish {
-    Create { body: Bytes, due_ms: u64 },
-    Change { due_ms: u64 },
+    /// `times`: how often; 0 for once and no series.
+    Create {
+        body: Bytes,
+        due_ms: u64,
+        times: u64,
+    },
+    Change {
+        due_ms: u64,
+    },
     Cancel,
-    Send,
+    /// One of a series goes under this `client_msg_id`.
+    Send(ClientMsgId),
 }
 
 impl Plan {
@@ -62,7 +71,7 @@ impl Client {
             let index = self.rng.pick(&idle);
             self.plans[index].wish = match self.rng.below(4) {
                 0 => Some(Wish::Cancel),
-                1 => Some(Wish::Send),
+                1 => Some(Wish::Send(ClientMsgId(self.rng.sixteen_bytes()))),
                 2 => Some(Wish::Change { due_ms }),
                 _ => {
                     self.plans.remove(index);
@@ -74,7 +83,8 @@ impl Client {
             let conversation = self.rng.pick(&places);
             let body = write_body(self.id as u64, OUT_OF_ORDER, self.rng.index(20)).into();
             let id = ClientMsgId(self.rng.sixteen_bytes());
-            self.plan(id, conversation, Wish::Create { body, due_ms });
+            let times = if self.rng.chance(300) { 1 + self.rng.below(4) } else { 0 };
+            self.plan(id, conversation, Wish::Create { body, due_ms, times });
         }
     }
 
@@ -89,13 +99,24 @@ impl Client {
             let Some(wish) = &plan.wish else { continue };
             let (schedule_id, schedules) = (plan.id.to_bytes(), &mut around.store.lock().disk.schedules);
             let request = match wish {
-                Wish::Create { body, due_ms } => {
+                Wish::Create { body, due_ms, times } => {
                     if plan.open {
                         schedules.doubt(me, plan.id);
                     }
                     let (conversation_id, body, due_ms) = (plan.conversation.to_bytes(), body.clone(), *due_ms);
                     let content_type = String::new();
-                    Request::Schedule(v1::ScheduleRequest { schedule_id, conversation_id, body, content_type, due_ms })
+                    Request::Schedule(v1::ScheduleRequest {
+                        schedule_id,
+                        conversation_id,
+                        body,
+                        content_type,
+                        due_ms,
+                        recurrence: (*times > 0).then(|| v1::Recurrence {
+                            rrule: format!("{RULE};COUNT={times}"),
+                            time_zone: "UTC".into(),
+                            ..Default::default()
+                        }),
+                    })
                 }
                 Wish::Change { due_ms } => Request::ChangeScheduled(v1::ChangeScheduledRequest {
                     schedule_id,
@@ -103,9 +124,10 @@ impl Client {
                     ..Default::default()
                 }),
                 Wish::Cancel => Request::CancelScheduled(v1::CancelScheduledRequest { schedule_id }),
-                Wish::Send => {
-                    schedules.hurry(me, plan.id);
-                    Request::SendScheduled(v1::SendScheduledRequest { schedule_id })
+                Wish::Send(of_series) => {
+                    schedules.hurry(me, plan.id, *of_series);
+                    let client_msg_id = of_series.to_bytes();
+                    Request::SendScheduled(v1::SendScheduledRequest { schedule_id, client_msg_id })
                 }
             };
             (plan.open, plan.in_flight) = (true, true);
@@ -126,7 +148,7 @@ impl Client {
                 return;
             }
             (Wish::Create { .. } | Wish::Change { .. }, Body::Schedule(_)) => false,
-            (Wish::Cancel, Body::CancelScheduled(_)) | (Wish::Send, Body::Send(_)) => true,
+            (Wish::Cancel, Body::CancelScheduled(_)) | (Wish::Send(_), Body::Send(_)) => true,
             (wish, Body::Error(error)) => {
                 let code = error.code();
                 let allowed: &[ErrorCode] = match wish {
@@ -134,7 +156,7 @@ impl Client {
                         &[ErrorCode::NotAMember, ErrorCode::TooManyScheduled, ErrorCode::DueOutOfRange]
                     }
                     Wish::Change { .. } => &[ErrorCode::ScheduleNotFound, ErrorCode::DueOutOfRange],
-                    Wish::Send => &[ErrorCode::ScheduleNotFound, ErrorCode::NotAMember],
+                    Wish::Send(_) => &[ErrorCode::ScheduleNotFound, ErrorCode::NotAMember],
                     Wish::Cancel => &[],
                 };
                 assert!(allowed.contains(&code), "client {}: {wish:?} was refused: {error:?}", self.id);
@@ -162,7 +184,7 @@ impl Client {
         let due_ms = START_MS + around.now_ms + self.rng.below(AHEAD_MS_MAX);
         let wish = match self.rng.below(3) {
             0 => Wish::Cancel,
-            1 => Wish::Send,
+            1 => Wish::Send(ClientMsgId(self.rng.sixteen_bytes())),
             _ => Wish::Change { due_ms },
         };
         self.plan(id, conversation, wish);

@@ -110,6 +110,7 @@ impl Author<'_> {
             body: body.into(),
             content_type: String::new(),
             due_ms: self.plan.due_ms(number),
+            recurrence: None,
         };
         let request_id = self.link.next_request;
         self.link.next_request += 1;
