@@ -1,11 +1,15 @@
 //! One core, as a state machine: inputs in, effects out. It has no clock, no thread and no socket; the driver has.
 
 use super::{
-    Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, Push, ReplyAddress, SessionId,
-    SessionRef, frames,
+    Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, ReplyAddress, SessionId,
+    SessionRef,
+    deadlines::{Deadline, Deadlines},
+    delivery::Patience,
+    frames,
     meters::CoreMeters,
     owner::Owner,
     presence::Presence,
+    redelivery::seed,
     schedule::Scheduler,
     services::{Services, refusal},
     session::{Online, Session, Stage},
@@ -47,6 +51,13 @@ pub struct Core {
     pub(super) meters: CoreMeters,
     acked: HashMap<(UserId, DeviceId, ConversationId), Seq>,
     acked_since_ms: Option<u64>,
+    pub(super) deadlines: Deadlines,
+    /// Those of this turn. Kept for its memory.
+    pub(super) due: Vec<Deadline>,
+    /// How long clients have for an acknowledgement; it knows the present by the monotonic clock.
+    pub(super) patience: Patience,
+    /// Pages of the log that are being read, to be pushed again.
+    pub(super) pages_in_flight: usize,
     /// Some mailbox is filling up: new work is refused until it is not.
     pub(super) congested: bool,
     stopping: bool,
@@ -63,6 +74,10 @@ impl Core {
             owner: Owner::new(placement, limits, services.clone()),
             timers: Timers::new(id, placement, &limits, services.clone()),
             scheduler: Scheduler::new(id, placement, limits, services.clone()),
+            deadlines: Deadlines::new(),
+            due: Vec::new(),
+            patience: Patience::new(limits.delivery.backoff, limits.delivery.attempts_max, seed(&services.random)),
+            pages_in_flight: 0,
             services,
             sessions: HashMap::new(),
             local: VecDeque::new(),
@@ -95,8 +110,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(&id)
             && std::mem::take(&mut session.resync)
         {
-            let frame = frames::reply(0, Body::ResyncRequired(v1::ResyncRequiredPush {}));
-            effects.output.push((id, Output::Reply(Channel::Session, frame)));
+            self.require_resync(id, effects);
         }
     }
 
@@ -124,6 +138,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(&id)
             && !std::mem::replace(&mut session.resync, true)
         {
+            session.deliveries.give_up();
             self.meters.resyncs.increment(1);
         }
     }
@@ -146,6 +161,7 @@ impl Core {
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
         let sent_before = effects.mail.len();
         self.timers.on_time(now_ms, effects);
+        self.on_deadlines(effects);
         self.deliver_local(now_ms, sent_before, effects);
         self.owner.end_turn(now_ms, effects);
         // By the distance, so that a clock that was set back does not hold them up.
@@ -163,7 +179,8 @@ impl Core {
         }
     }
 
-    /// When the next turn is to begin at the latest, in milliseconds since the epoch: a timer is due then.
+    /// When the next turn is to begin at the latest, in milliseconds since the epoch: a timer is due then. There is also
+    /// [`next_deadline`](Self::next_deadline), by another clock.
     pub fn next_turn_ms(&self) -> Option<u64> {
         self.timers.next_at_ms()
     }
@@ -224,6 +241,12 @@ impl Core {
         effects.output.push((id, Output::Close(code, reason)));
     }
 
+    /// Tells a client that pushes were left out.
+    pub(super) fn require_resync(&self, id: SessionId, effects: &mut Effects) {
+        let frame = frames::reply(0, Body::ResyncRequired(v1::ResyncRequiredPush {}));
+        effects.output.push((id, Output::Reply(Channel::Session, frame)));
+    }
+
     pub(super) fn note_acked(&mut self, now_ms: u64, online: Online, conversation: ConversationId, seq: Seq) {
         let acked = self.acked.entry((online.user, online.device, conversation)).or_default();
         *acked = seq.max(*acked);
@@ -250,7 +273,7 @@ impl Core {
             Mail::Reply { session, channel, frame, known } => {
                 let Some(open) = self.sessions.get_mut(&session) else { return };
                 if let Some((conversation, seq)) = known {
-                    open.on_sent(conversation, seq);
+                    open.deliveries.on_reply(conversation, seq);
                 }
                 effects.output.push((session, Output::Reply(channel, frame)));
             }
@@ -275,17 +298,6 @@ impl Core {
                 self.presence.on_end_devices(user, &devices, except, effects);
             }
             Mail::End(session, code, reason) => self.end(session, code, reason, effects),
-        }
-    }
-
-    fn push(&mut self, push: &Push, sessions: &[SessionId], effects: &mut Effects) {
-        let lane = frames::lane_of(push.conversation, self.limits.lanes_max);
-        for &id in sessions {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            if !session.resync && matches!(session.stage, Stage::Online(_)) {
-                session.on_sent(push.conversation, push.seq);
-                effects.output.push((id, Output::Push(lane, push.frame.clone())));
-            }
         }
     }
 
@@ -320,6 +332,9 @@ impl Core {
                 self.owner.on_ordinal(now_ms, conversation, question, result, effects);
             }
             Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
+            Completion::Reread { session, conversation, from, entries } => {
+                self.on_reread(session, conversation, from, entries, effects);
+            }
             Completion::Timers(done) => self.on_timers(now_ms, done, effects),
             Completion::Schedule(done) => self.scheduler.on_completion(*done, &mut self.timers, effects),
             Completion::Noted => {}
@@ -446,7 +461,7 @@ impl Core {
         self.request_done(to.session);
         let Some(session) = self.sessions.get_mut(&to.session) else { return };
         if let Some((conversation, seq)) = known {
-            session.on_sent(conversation, seq);
+            session.deliveries.on_reply(conversation, seq);
         }
         let body = body.unwrap_or_else(|refusal| frames::error(&refusal));
         if to.request_id != 0 {

@@ -4,8 +4,11 @@
 //! [`Effects`] come out. `driver` runs one on a thread of its own; the simulator runs several under a seed.
 
 mod authentication;
+mod backoff;
 mod commits;
 mod core;
+mod deadlines;
+mod delivery;
 mod driver;
 mod effects;
 mod frames;
@@ -20,6 +23,7 @@ mod placement;
 mod port;
 mod presence;
 mod queries;
+mod redelivery;
 mod requests;
 mod schedule;
 mod services;
@@ -28,9 +32,10 @@ mod slot;
 mod timers;
 
 pub use self::core::Core;
+pub use backoff::Backoff;
 pub use driver::Driver;
 pub use effects::{Completion, Effects, Identity, Output, ReplyAddress, Task};
-pub use limits::{Limits, ScheduleLimits};
+pub use limits::{DeliveryLimits, Limits, ScheduleLimits};
 pub use mail::{Mail, Push, ReplyKind, ReplyTo, SessionRef};
 pub use mailbox::{Mailbox, Mailboxes};
 pub use placement::Placement;

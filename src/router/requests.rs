@@ -256,8 +256,8 @@ impl Core {
         for position in &ack.positions {
             let conversation = parse::conversation_id(&position.conversation_id)?;
             let seq = Seq(position.seq);
-            let may = self.sessions.get(&to.session).is_some_and(|session| session.may_ack(conversation, seq));
-            if may {
+            let Some(session) = self.sessions.get_mut(&to.session) else { unreachable!("it just sent a frame") };
+            if session.deliveries.on_ack(conversation, seq, &mut self.patience) {
                 self.meters.acked.increment(1);
                 self.note_acked(now_ms, online, conversation, seq);
             }

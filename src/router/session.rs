@@ -1,8 +1,7 @@
 //! One connection as its core sees it: what it has shown about itself, and what it may ask.
 
-use super::Identity;
-use foldhash::{HashMap, HashMapExt};
-use godwit_proto::{ConversationId, DeviceId, Seq, UserId};
+use super::{Identity, delivery::Deliveries};
+use godwit_proto::{DeviceId, UserId};
 use std::net::SocketAddr;
 
 /// What a core keeps of a connection.
@@ -17,8 +16,8 @@ pub struct Session {
     pub requests_in_flight: usize,
     /// Pushes were left out; the client is told to sync once it reads again.
     pub resync: bool,
-    /// The newest entry that it was sent, by conversation. Only these may be acknowledged.
-    pub known: HashMap<ConversationId, Seq>,
+    /// What it was sent and has not acknowledged.
+    pub deliveries: Deliveries,
 }
 
 /// A connection says hello, then who it is, then whatever it likes. It never goes back.
@@ -63,7 +62,7 @@ impl Session {
             failed_attempts: 0,
             requests_in_flight: 0,
             resync: false,
-            known: HashMap::new(),
+            deliveries: Deliveries::default(),
         }
     }
 
@@ -73,18 +72,5 @@ impl Session {
             Stage::Online(online) => Some(online),
             _ => None,
         }
-    }
-
-    /// Notes that a frame with this entry is on its way.
-    pub fn on_sent(&mut self, conversation: ConversationId, seq: Seq) {
-        if seq > Seq::ZERO {
-            let known = self.known.entry(conversation).or_default();
-            *known = seq.max(*known);
-        }
-    }
-
-    /// Whether an ack is of something that was sent here. One that is not is late or made up, and changes nothing.
-    pub fn may_ack(&self, conversation: ConversationId, seq: Seq) -> bool {
-        self.known.get(&conversation).is_some_and(|known| seq <= *known)
     }
 }
