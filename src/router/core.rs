@@ -332,8 +332,8 @@ impl Core {
                 self.owner.on_ordinal(now_ms, conversation, question, result, effects);
             }
             Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
-            Completion::Reread { session, conversation, from, entries } => {
-                self.on_reread(session, conversation, from, entries, effects);
+            Completion::Reread { session, conversation, from, page } => {
+                self.on_reread(session, conversation, from, page, effects);
             }
             Completion::Timers(done) => self.on_timers(now_ms, done, effects),
             Completion::Schedule(done) => self.scheduler.on_completion(*done, &mut self.timers, effects),

@@ -66,8 +66,8 @@ pub enum Completion {
         conversation: ConversationId,
         /// Where the page begins.
         from: Seq,
-        /// As far as the user may read it.
-        entries: Result<Vec<v1::Entry>, Refusal>,
+        /// As it would answer the client's own request.
+        page: Result<Body, Refusal>,
     },
     /// Tokens were revoked.
     LoggedOut(ReplyAddress, Result<Vec<DeviceId>, Refusal>),

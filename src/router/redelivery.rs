@@ -99,11 +99,8 @@ impl Core {
         let page = HistoryPage { conversation, from, direction: Direction::Forward, limit };
         let read = queries::history(self.services.store.clone(), user, page);
         let completion = read.map(move |answer| {
-            let entries = answer.map(|(body, _)| match body {
-                Body::History(page) => page.entries,
-                _ => unreachable!("history is answered with history"),
-            });
-            Completion::Reread { session, conversation, from, entries }
+            let page = answer.map(|(body, _)| body);
+            Completion::Reread { session, conversation, from, page }
         });
         effects.tasks.push(completion.boxed());
     }
@@ -114,14 +111,15 @@ impl Core {
         id: SessionId,
         conversation: ConversationId,
         from: Seq,
-        entries: Result<Vec<v1::Entry>, Refusal>,
+        page: Result<Body, Refusal>,
         effects: &mut Effects,
     ) {
         self.pages_in_flight -= 1;
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Stage::Online(online) = session.stage else { return };
-        let mut entries = match entries {
-            Ok(entries) => entries,
+        let mut entries = match page {
+            Ok(Body::History(page)) => page.entries,
+            Ok(_) => unreachable!("history is answered with history"),
             Err(refusal) if refusal.code == ErrorCode::NotAMember => {
                 // What said that the user is out may be what was held back.
                 if session.deliveries.on_page_forbidden(conversation, from) {
