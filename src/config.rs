@@ -15,7 +15,8 @@ mod sections;
 
 pub use load::{ConfigError, Loaded, Overrides};
 pub use sections::{
-    Limits, Log, LogFormat, Metrics, Password, Registration, RegistrationMode, Schedule, Store, Tls, Token, Transport,
+    Delivery, Limits, Log, LogFormat, Metrics, Password, Registration, RegistrationMode, Schedule, Store, Tls, Token,
+    Transport,
 };
 
 use section::{Section, section};
@@ -47,6 +48,8 @@ section! {
         password: Password = Password::default();
         /// What a device logs in with after the first time.
         token: Token = Token::default();
+        /// Entries that clients do not acknowledge.
+        delivery: Delivery = Delivery::default();
         /// Messages that are sent later.
         schedule: Schedule = Schedule::default();
         /// Metrics and health for the operator, over HTTP.

@@ -85,6 +85,7 @@ fn may_pass(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::AuthenticationTimeout
+            | ErrorCode::DeliveryTimeout
             | ErrorCode::Overloaded
             | ErrorCode::StoreFull
             | ErrorCode::StoreUnavailable
@@ -121,6 +122,7 @@ mod tests {
 
     #[test]
     fn a_server_that_stops_or_is_overloaded_is_tried_again() {
+        assert!(matches!(refused(ErrorCode::DeliveryTimeout, None), Verdict::Retry { asked: false, .. }));
         assert!(matches!(refused(ErrorCode::ShuttingDown, None), Verdict::Retry { asked: false, .. }));
         assert!(matches!(refused(ErrorCode::Overloaded, None), Verdict::Retry { asked: true, .. }));
         let hint = Some(Duration::from_secs(2));

@@ -32,6 +32,7 @@ impl Config {
             store,
             password,
             token,
+            delivery,
             schedule,
             metrics,
             log,
@@ -44,6 +45,7 @@ impl Config {
         section("store.", store.out_of_range());
         section("password.", password.out_of_range());
         section("token.", token.out_of_range());
+        section("delivery.", delivery.out_of_range());
         section("schedule.", schedule.out_of_range());
         section("metrics.", metrics.out_of_range());
         section("log.", log.out_of_range());

@@ -1,12 +1,13 @@
 //! The configuration in force, as a file that says the same when it is read again.
 
 use super::{
-    Config, Limits, Log, Metrics, Password, Registration, Schedule, Section, Store, Tls, Token, Transport, section::Key,
+    Config, Delivery, Limits, Log, Metrics, Password, Registration, Schedule, Section, Store, Tls, Token, Transport,
+    section::Key,
 };
 use std::fmt::Write;
 use toml::{Table, Value};
 
-const SECTIONS: [(&str, &[Key]); 10] = [
+const SECTIONS: [(&str, &[Key]); 11] = [
     ("tls", Tls::KEYS),
     ("registration", Registration::KEYS),
     ("limits", Limits::KEYS),
@@ -14,6 +15,7 @@ const SECTIONS: [(&str, &[Key]); 10] = [
     ("store", Store::KEYS),
     ("password", Password::KEYS),
     ("token", Token::KEYS),
+    ("delivery", Delivery::KEYS),
     ("schedule", Schedule::KEYS),
     ("metrics", Metrics::KEYS),
     ("log", Log::KEYS),

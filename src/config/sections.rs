@@ -197,6 +197,24 @@ section! {
 }
 
 section! {
+    /// Entries that were pushed to a client and that it does not acknowledge. They are pushed again, and in the end the
+    /// session is closed; the entries wait in the log until the client comes back. Time is the monotonic clock's.
+    Delivery {
+        /// How long a client has for an acknowledgement. Clients gather them for up to a second, and a mobile network may hold
+        /// them up for some more; lower only costs second deliveries. It is also the upper bound of the first random wait
+        /// on top of it.
+        ack_wait_ms: u64 = 5_000, in 100..=600_000;
+        /// By how much the upper bound of that random wait grows with each attempt.
+        factor: u32 = 2, in 1..=10;
+        /// The upper bound of every random wait.
+        max_ms: u64 = 30_000, in 0..=3_600_000;
+        /// How often an entry is pushed again. When the last one is not acknowledged either, the session is closed with
+        /// DELIVERY_TIMEOUT: with the defaults, half a minute to two and a half after the first push.
+        attempts: u32 = 5, in 0..=100;
+    }
+}
+
+section! {
     /// Messages that are sent later.
     Schedule {
         /// Scheduled messages of one user that are not sent yet. Each costs disk, and memory in its last minute only.

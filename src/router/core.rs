@@ -1,15 +1,17 @@
 //! One core, as a state machine: inputs in, effects out. It has no clock, no thread and no socket; the driver has.
 
 use super::{
-    Channel, Completion, CoreId, Effects, Identity, Limits, Mail, Output, Placement, Push, ReplyAddress, SessionId,
-    SessionRef,
+    Channel, Completion, CoreId, Effects, Limits, Mail, Output, Placement, ReplyAddress, SessionId, SessionRef,
+    deadlines::{Deadline, Deadlines},
+    delivery::Patience,
     expiry::{self, Expirer},
     frames,
     meters::CoreMeters,
     owner::Owner,
     presence::Presence,
+    redelivery::seed,
     schedule::Scheduler,
-    services::{Services, refusal},
+    services::Services,
     session::{Online, Session, Stage},
     timers::{Timers, TimersCompletion},
 };
@@ -50,6 +52,13 @@ pub struct Core {
     pub(super) meters: CoreMeters,
     acked: HashMap<(UserId, DeviceId, ConversationId), Seq>,
     acked_since_ms: Option<u64>,
+    pub(super) deadlines: Deadlines,
+    /// Those of this turn. Kept for its memory.
+    pub(super) due: Vec<Deadline>,
+    /// How long clients have for an acknowledgement; it knows the present by the monotonic clock.
+    pub(super) patience: Patience,
+    /// Pages of the log that are being read, to be pushed again.
+    pub(super) pages_in_flight: usize,
     /// Some mailbox is filling up: new work is refused until it is not.
     pub(super) congested: bool,
     stopping: bool,
@@ -67,6 +76,10 @@ impl Core {
             timers: Timers::new(id, placement, &limits, services.clone()),
             scheduler: Scheduler::new(id, placement, limits, services.clone()),
             expirer: Expirer::new(placement, services.clone()),
+            deadlines: Deadlines::new(),
+            due: Vec::new(),
+            patience: Patience::new(limits.delivery.backoff, limits.delivery.attempts_max, seed(&services.random)),
+            pages_in_flight: 0,
             services,
             sessions: HashMap::new(),
             local: VecDeque::new(),
@@ -99,8 +112,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(&id)
             && std::mem::take(&mut session.resync)
         {
-            let frame = frames::reply(0, Body::ResyncRequired(v1::ResyncRequiredPush {}));
-            effects.output.push((id, Output::Reply(Channel::Session, frame)));
+            self.require_resync(id, effects);
         }
     }
 
@@ -128,6 +140,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(&id)
             && !std::mem::replace(&mut session.resync, true)
         {
+            session.deliveries.give_up();
             self.meters.resyncs.increment(1);
         }
     }
@@ -150,6 +163,7 @@ impl Core {
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
         let sent_before = effects.mail.len();
         self.timers.on_time(now_ms, effects);
+        self.on_deadlines(effects);
         self.deliver_local(now_ms, sent_before, effects);
         self.owner.end_turn(now_ms, effects);
         // By the distance, so that a clock that was set back does not hold them up.
@@ -167,7 +181,8 @@ impl Core {
         }
     }
 
-    /// When the next turn is to begin at the latest, in milliseconds since the epoch: a timer is due then.
+    /// When the next turn is to begin at the latest, in milliseconds since the epoch: a timer is due then. There is also
+    /// [`next_deadline`](Self::next_deadline), by another clock.
     pub fn next_turn_ms(&self) -> Option<u64> {
         self.timers.next_at_ms()
     }
@@ -228,6 +243,12 @@ impl Core {
         effects.output.push((id, Output::Close(code, reason)));
     }
 
+    /// Tells a client that pushes were left out.
+    pub(super) fn require_resync(&self, id: SessionId, effects: &mut Effects) {
+        let frame = frames::reply(0, Body::ResyncRequired(v1::ResyncRequiredPush {}));
+        effects.output.push((id, Output::Reply(Channel::Session, frame)));
+    }
+
     pub(super) fn note_acked(&mut self, now_ms: u64, online: Online, conversation: ConversationId, seq: Seq) {
         let acked = self.acked.entry((online.user, online.device, conversation)).or_default();
         *acked = seq.max(*acked);
@@ -254,7 +275,7 @@ impl Core {
             Mail::Reply { session, channel, frame, known } => {
                 let Some(open) = self.sessions.get_mut(&session) else { return };
                 if let Some((conversation, seq)) = known {
-                    open.on_sent(conversation, seq);
+                    open.deliveries.on_reply(conversation, seq);
                 }
                 effects.output.push((session, Output::Reply(channel, frame)));
             }
@@ -289,24 +310,6 @@ impl Core {
         }
     }
 
-    fn push(&mut self, now_ms: u64, push: &Push, sessions: &[SessionId], effects: &mut Effects) {
-        // Its time has come. The client sees the gap, and the log has what is there instead.
-        if now_ms >= push.until_ms {
-            return;
-        }
-        let lane = frames::lane_of(push.conversation, self.limits.lanes_max);
-        for &id in sessions {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            if !session.resync && matches!(session.stage, Stage::Online(_)) {
-                session.on_sent(push.conversation, push.seq);
-                if push.deliver_by_ms > 0 {
-                    session.await_ack(push.conversation, push.seq, push.deliver_by_ms);
-                }
-                effects.output.push((id, Output::Push(lane, push.frame.clone())));
-            }
-        }
-    }
-
     fn handle_completion(&mut self, now_ms: u64, completion: Completion, effects: &mut Effects) {
         match completion {
             Completion::Answer { to, body, known } => self.answer(now_ms, to, body, known, effects),
@@ -338,6 +341,9 @@ impl Core {
                 self.owner.on_ordinal(now_ms, conversation, question, result, effects);
             }
             Completion::Committed(batch, outcomes) => self.owner.on_committed(now_ms, batch, outcomes, effects),
+            Completion::Reread { session, conversation, from, page } => {
+                self.on_reread(now_ms, session, conversation, from, page, effects);
+            }
             Completion::Timers(done) => self.on_timers(now_ms, done, effects),
             Completion::Expiry(done) => self.expirer.on_completion(now_ms, *done, &mut self.timers, effects),
             Completion::Schedule(done) => self.scheduler.on_completion(*done, &mut self.timers, effects),
@@ -364,107 +370,6 @@ impl Core {
         }
     }
 
-    fn on_authenticated(
-        &mut self,
-        id: SessionId,
-        request_id: u64,
-        result: Result<Identity, Refusal>,
-        effects: &mut Effects,
-    ) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Stage::Authenticating(device) = &session.stage else { return };
-        let device = device.clone();
-        match result {
-            Err(refusal) => {
-                // A busy server is not the client's failure.
-                session.failed_attempts += u32::from(refusal.retry_after_ms == 0);
-                let give_up = session.failed_attempts >= self.limits.authentication_attempts_max;
-                session.stage = Stage::Greeted(device);
-                let code = refusal.code;
-                let frame = frames::reply(request_id, frames::error(&refusal));
-                effects.output.push((id, Output::Reply(Channel::Session, frame)));
-                if give_up {
-                    self.end(id, code, "too many failed attempts to authenticate", effects);
-                }
-            }
-            Ok(identity) => {
-                let (user, device_id) = (identity.user, device.id);
-                session.stage = Stage::Registering(device, request_id, Box::new(identity));
-                let at = self.at(id);
-                self.mail(self.placement.of_user(user), Mail::Online { user, device: device_id, at }, effects);
-            }
-        }
-    }
-
-    /// The owner of the user knows the session, so from now on nothing is missed. Its token may have been revoked while
-    /// it was on its way; whoever revoked it did not know of the session then, so it is looked at once more.
-    fn on_online_answer(&mut self, id: SessionId, accepted: bool, effects: &mut Effects) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Stage::Registering(_, request_id, identity) = &session.stage else { return };
-        if !accepted {
-            let message = "the user has as many sessions as the server allows";
-            let refusal = Refusal::new(ErrorCode::TooManySessions, message);
-            let frame = frames::reply(*request_id, frames::error(&refusal));
-            effects.output.push((id, Output::Reply(Channel::Session, frame)));
-            return self.end(id, ErrorCode::TooManySessions, message, effects);
-        }
-        let (hash, token) = (identity.token_hash, self.services.store.token(identity.token_hash));
-        let confirm = async move {
-            let stands = token.await.map(|record| record.is_some_and(|record| record.hash == hash));
-            Completion::Confirmed(id, stands.map_err(|error| refusal(&error)))
-        };
-        effects.tasks.push(confirm.boxed());
-    }
-
-    fn on_confirmed(&mut self, id: SessionId, stands: Result<bool, Refusal>, effects: &mut Effects) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Stage::Registering(device, request_id, identity) = &session.stage else { return };
-        let (request_id, response) = (*request_id, identity.response.clone());
-        let refused = match stands {
-            Ok(true) => None,
-            Ok(false) => {
-                Some((Refusal::new(ErrorCode::InvalidToken, "the token was revoked"), "the token was revoked"))
-            }
-            // A store that does not answer says nothing about the token: the client connects again and keeps it.
-            Err(refusal) => Some((refusal, "the store does not answer")),
-        };
-        if let Some((refusal, reason)) = refused {
-            let frame = frames::reply(request_id, frames::error(&refusal));
-            effects.output.push((id, Output::Reply(Channel::Session, frame)));
-            return self.end(id, refusal.code, reason, effects);
-        }
-        let (user, token_expires_ms) = (identity.user, identity.token_expires_ms);
-        session.stage = Stage::Online(Online { user, device: device.id, token_expires_ms });
-        tracing::debug!(?user, remote = %session.remote, "session authenticated");
-        self.meters.sessions.increment(1.0);
-        effects.output.push((id, Output::Authenticated));
-        let frame = frames::reply(request_id, Body::Authenticate(response));
-        effects.output.push((id, Output::Reply(Channel::Session, frame)));
-    }
-
-    fn on_logged_out(
-        &mut self,
-        now_ms: u64,
-        to: ReplyAddress,
-        result: Result<Vec<DeviceId>, Refusal>,
-        effects: &mut Effects,
-    ) {
-        let online = self.sessions.get(&to.session).and_then(Session::online);
-        match result {
-            Ok(devices) => {
-                self.answer(now_ms, to, Ok(Body::Logout(v1::LogoutResponse {})), None, effects);
-                let Some(online) = online else { return };
-                let ends_itself = devices.contains(&online.device);
-                let mail = Mail::EndDevices(online.user, devices, self.at(to.session));
-                self.mail(self.placement.of_user(online.user), mail, effects);
-                if ends_itself {
-                    self.end(to.session, ErrorCode::SessionEnded, "this device was logged out", effects);
-                }
-            }
-            Err(refusal) => self.answer(now_ms, to, Err(refusal), None, effects),
-        }
-    }
-
     pub(super) fn answer(
         &mut self,
         now_ms: u64,
@@ -479,12 +384,12 @@ impl Core {
             let Some(online) = session.online() else { return Ok(body) };
             let handout = expiry::hand_out(now_ms, online.user, &mut body)?;
             for (conversation, seq, deliver_by_ms) in handout.awaited {
-                session.await_ack(conversation, seq, deliver_by_ms);
+                session.awaited.add(conversation, seq, deliver_by_ms);
             }
             Ok(body)
         });
         if let Some((conversation, seq)) = known {
-            session.on_sent(conversation, seq);
+            session.deliveries.on_reply(conversation, seq);
         }
         let body = body.unwrap_or_else(|refusal| frames::error(&refusal));
         if to.request_id != 0 {

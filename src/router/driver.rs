@@ -4,6 +4,7 @@ use super::{
     Completion, Core, CoreId, CorePort, Effects, Event, Mail, Mailboxes, Outbound, Outbox, Output, SessionId, Task,
     meters::TurnMeters,
 };
+use crate::timer::Tick;
 use foldhash::{HashMap, HashMapExt};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use std::{
@@ -33,6 +34,8 @@ pub struct Driver {
     filled: Vec<Rc<Outbox>>,
     /// Mail of this turn by its core.
     outgoing: Vec<Vec<Mail>>,
+    /// When the monotonic clock of the core starts.
+    started: Instant,
     meters: TurnMeters,
 }
 
@@ -59,6 +62,7 @@ impl Driver {
             effects: Effects::default(),
             filled: Vec::new(),
             outgoing: (0..cores).map(|_| Vec::new()).collect(),
+            started: Instant::now(),
             meters: TurnMeters::new(id.0),
         }
     }
@@ -71,6 +75,7 @@ impl Driver {
             self.wait(&mut stop, stopping).await;
             let started = Instant::now();
             let now_ms = wall_ms();
+            self.core.begin_turn(self.tick());
             self.core.set_congested(self.mailboxes.any_congested());
 
             let more = self.port.drain(&mut events, self.turn_events_max);
@@ -112,18 +117,26 @@ impl Driver {
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>, stopping: bool) {
         let mailbox = self.mailboxes.of(self.id);
         let has_tasks = !self.tasks.is_empty();
-        let until_next = self.core.next_turn_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(wall_ms())));
+        let until_timer = self.core.next_turn_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(wall_ms())));
+        let until_deadline = self.core.next_deadline().map(|at| at.since(self.tick()));
+        let sleep = [until_timer, until_deadline].into_iter().flatten().fold(IDLE_TURN, Duration::min);
         let completion = tokio::select! {
             biased;
             completion = self.tasks.next(), if has_tasks => completion,
             () = mailbox.filled() => None,
             () = self.events_filled.notified() => None,
             _ = stop.changed(), if !stopping => None,
-            () = tokio::time::sleep(until_next.map_or(IDLE_TURN, |next| next.min(IDLE_TURN))) => None,
+            () = tokio::time::sleep(sleep) => None,
         };
         if let Some(completion) = completion {
+            self.core.begin_turn(self.tick());
             self.on_completion(wall_ms(), completion);
         }
+    }
+
+    /// The present by the monotonic clock.
+    fn tick(&self) -> Tick {
+        Tick::at(self.started.elapsed())
     }
 
     fn on_completion(&mut self, now_ms: u64, completion: Completion) {

@@ -60,6 +60,17 @@ pub enum Completion {
     Confirmed(SessionId, Result<bool, Refusal>),
     /// Everybody whom a membership change names exists, or not.
     Checked(ConversationId, ReplyTo, UserId, Result<Action, Refusal>),
+    /// A page of the log was read, to be pushed to a session once more.
+    Reread {
+        /// Which session.
+        session: SessionId,
+        /// Of which conversation.
+        conversation: ConversationId,
+        /// Where the page begins.
+        from: Seq,
+        /// As it would answer the client's own request.
+        page: Result<Body, Refusal>,
+    },
     /// Tokens were revoked.
     LoggedOut(ReplyAddress, Result<Vec<DeviceId>, Refusal>),
     /// The store has, or does not have, this conversation.

@@ -1,5 +1,6 @@
 //! The bounds that a core keeps.
 
+use super::Backoff;
 use crate::chat::ConversationLimits;
 use godwit_proto::{codec::FRAME_BYTES_MAX, v1};
 
@@ -51,8 +52,21 @@ pub struct Limits {
     pub timers_busy_max: usize,
     /// How long after its start a message expires at the latest, and how far ahead the end of its delivery may be.
     pub expiry_after_ms_max: u64,
+    /// Of entries that a client does not acknowledge.
+    pub delivery: DeliveryLimits,
     /// Of scheduled messages.
     pub schedule: ScheduleLimits,
+}
+
+/// When an entry that was pushed and not acknowledged is pushed again, and when that has no sense any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryLimits {
+    /// A push has `base_ms` to be acknowledged, and the wait of its attempt on top.
+    pub backoff: Backoff,
+    /// How often it is pushed again. Once the last one is overdue as well, the session is closed.
+    pub attempts_max: u8,
+    /// Pages of the log that one core reads at one time to push them again. What else is due waits.
+    pub pages_in_flight_max: usize,
 }
 
 /// Bounds of scheduled messages.
@@ -118,7 +132,18 @@ impl Default for Limits {
             token_lifetime_ms: 90 * DAY_MS,
             timers_busy_max: 16_384,
             expiry_after_ms_max: 366 * DAY_MS,
+            delivery: DeliveryLimits::default(),
             schedule: ScheduleLimits::default(),
+        }
+    }
+}
+
+impl Default for DeliveryLimits {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff { base_ms: 5_000, factor: 2, max_ms: 30_000 },
+            attempts_max: 5,
+            pages_in_flight_max: 64,
         }
     }
 }

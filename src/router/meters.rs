@@ -9,6 +9,8 @@ pub struct CoreMeters {
     pub accepted: Counter,
     pub durable: Counter,
     pub acked: Counter,
+    pub redelivered: Counter,
+    pub delivery_timeouts: Counter,
     pub resyncs: Counter,
     /// All cores add to and take from the same gauges.
     pub sessions: Gauge,
@@ -21,6 +23,8 @@ impl CoreMeters {
             accepted: counter!(metric::MESSAGES_ACCEPTED),
             durable: counter!(metric::MESSAGES_DURABLE),
             acked: counter!(metric::ENTRIES_ACKED),
+            redelivered: counter!(metric::ENTRIES_REDELIVERED),
+            delivery_timeouts: counter!(metric::DELIVERY_TIMEOUTS),
             resyncs: counter!(metric::RESYNCS),
             sessions: gauge!(metric::SESSIONS),
             conversations: gauge!(metric::CONVERSATIONS_ACTIVE),

@@ -3,9 +3,13 @@
 //! [`Core`] is a state machine: what a connection sent, what another core mailed and what the store answered go in, and
 //! [`Effects`] come out. `driver` runs one on a thread of its own; the simulator runs several under a seed.
 
+mod arrival;
 mod authentication;
+mod backoff;
 mod commits;
 mod core;
+mod deadlines;
+mod delivery;
 mod driver;
 mod effects;
 mod expiry;
@@ -21,6 +25,7 @@ mod placement;
 mod port;
 mod presence;
 mod queries;
+mod redelivery;
 mod requests;
 mod schedule;
 mod services;
@@ -29,10 +34,11 @@ mod slot;
 mod timers;
 
 pub use self::core::Core;
+pub use backoff::Backoff;
 pub use driver::Driver;
 pub use effects::{Completion, Effects, Identity, Output, ReplyAddress, Task};
 pub use expiry::ExpiryCompletion;
-pub use limits::{Limits, ScheduleLimits};
+pub use limits::{DeliveryLimits, Limits, ScheduleLimits};
 pub use mail::{Mail, Push, ReplyKind, ReplyTo, SessionRef};
 pub use mailbox::{Mailbox, Mailboxes};
 pub use placement::Placement;

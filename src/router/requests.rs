@@ -266,15 +266,16 @@ impl Core {
         for position in &ack.positions {
             let conversation = parse::conversation_id(&position.conversation_id)?;
             let seq = Seq(position.seq);
-            let Some(session) = self.sessions.get_mut(&to.session).filter(|session| session.may_ack(conversation, seq))
-            else {
-                continue;
-            };
-            for (seq, deliver_by_ms) in session.on_acked(conversation, seq) {
-                if now_ms < deliver_by_ms {
-                    let mail = Mail::Delivered(conversation, seq, online.user, deliver_by_ms);
-                    effects.mail.push((self.placement.of_conversation(conversation), mail));
+            let Some(session) = self.sessions.get_mut(&to.session) else { unreachable!("it just sent a frame") };
+            if session.deliveries.on_ack(conversation, seq, &mut self.patience) {
+                for (seq, deliver_by_ms) in session.awaited.on_ack(conversation, seq) {
+                    if now_ms < deliver_by_ms {
+                        let mail = Mail::Delivered(conversation, seq, online.user, deliver_by_ms);
+                        effects.mail.push((self.placement.of_conversation(conversation), mail));
+                    }
                 }
+                self.meters.acked.increment(1);
+                self.note_acked(now_ms, online, conversation, seq);
             }
             self.meters.acked.increment(1);
             self.note_acked(now_ms, online, conversation, seq);

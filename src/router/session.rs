@@ -1,8 +1,7 @@
 //! One connection as its core sees it: what it has shown about itself, and what it may ask.
 
-use super::Identity;
-use foldhash::{HashMap, HashMapExt};
-use godwit_proto::{ConversationId, DeviceId, Seq, UserId};
+use super::{Identity, delivery::Deliveries, expiry::Awaited};
+use godwit_proto::{DeviceId, UserId};
 use std::net::SocketAddr;
 
 /// What a core keeps of a connection.
@@ -17,16 +16,11 @@ pub struct Session {
     pub requests_in_flight: usize,
     /// Pushes were left out; the client is told to sync once it reads again.
     pub resync: bool,
-    /// The newest entry that it was sent, by conversation. Only these may be acknowledged.
-    pub known: HashMap<ConversationId, Seq>,
-    /// Messages that it was sent and whose delivery ends, with when. Nearly always none, and then without memory.
-    #[expect(clippy::box_collection, reason = "it is one word while there are none")]
-    awaited: Option<Box<Vec<(ConversationId, Seq, u64)>>>,
+    /// What it was sent and has not acknowledged.
+    pub deliveries: Deliveries,
+    /// Messages that it was sent and whose delivery ends.
+    pub awaited: Awaited,
 }
-
-/// Messages of a session whose acknowledgements are awaited. Of those that were sent before, it does not matter any more
-/// who has them: that client is far behind.
-const AWAITED_MAX: usize = 64;
 
 /// A connection says hello, then who it is, then whatever it likes. It never goes back.
 pub enum Stage {
@@ -70,8 +64,8 @@ impl Session {
             failed_attempts: 0,
             requests_in_flight: 0,
             resync: false,
-            known: HashMap::new(),
-            awaited: None,
+            deliveries: Deliveries::default(),
+            awaited: Awaited::default(),
         }
     }
 
@@ -81,41 +75,5 @@ impl Session {
             Stage::Online(online) => Some(online),
             _ => None,
         }
-    }
-
-    /// Notes that a frame with this entry is on its way.
-    pub fn on_sent(&mut self, conversation: ConversationId, seq: Seq) {
-        if seq > Seq::ZERO {
-            let known = self.known.entry(conversation).or_default();
-            *known = seq.max(*known);
-        }
-    }
-
-    /// Notes that a message is on its way whose delivery ends at this time, in milliseconds since the epoch.
-    pub fn await_ack(&mut self, conversation: ConversationId, seq: Seq, deliver_by_ms: u64) {
-        let awaited = self.awaited.get_or_insert_default();
-        if awaited.len() >= AWAITED_MAX {
-            awaited.remove(0);
-        }
-        awaited.push((conversation, seq, deliver_by_ms));
-    }
-
-    /// The messages that an ack says have been delivered, in time or not: seq, and when the delivery ends.
-    pub fn on_acked(&mut self, conversation: ConversationId, upto: Seq) -> Vec<(Seq, u64)> {
-        let Some(awaited) = &mut self.awaited else { return Vec::new() };
-        let mut acked: Vec<_> = awaited
-            .extract_if(.., |(id, seq, _)| *id == conversation && *seq <= upto)
-            .map(|(_, seq, at)| (seq, at))
-            .collect();
-        if awaited.is_empty() {
-            self.awaited = None;
-        }
-        acked.dedup();
-        acked
-    }
-
-    /// Whether an ack is of something that was sent here. One that is not is late or made up, and changes nothing.
-    pub fn may_ack(&self, conversation: ConversationId, seq: Seq) -> bool {
-        self.known.get(&conversation).is_some_and(|known| seq <= *known)
     }
 }

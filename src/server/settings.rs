@@ -48,6 +48,15 @@ pub fn router(config: &Config, cores: u16) -> router::Limits {
         lanes_max: limits.lanes_max,
         token_lifetime_ms: u64::from(config.token.lifetime_days) * DAY_MS,
         expiry_after_ms_max: u64::from(limits.expiry_after_days_max) * DAY_MS,
+        delivery: router::DeliveryLimits {
+            backoff: router::Backoff {
+                base_ms: config.delivery.ack_wait_ms,
+                factor: config.delivery.factor,
+                max_ms: config.delivery.max_ms,
+            },
+            attempts_max: u8::try_from(config.delivery.attempts).unwrap_or(u8::MAX),
+            ..router::DeliveryLimits::default()
+        },
         schedule: router::ScheduleLimits {
             per_user_max: config.schedule.per_user_max,
             ahead_ms_max: u64::from(config.schedule.ahead_days_max) * DAY_MS,

@@ -77,6 +77,10 @@ metrics! {
     ENTRIES_DELIVERED = "godwit_entries_delivered_total", Kind::Counter, Count;
     /// Entries that devices acknowledged.
     ENTRIES_ACKED = "godwit_entries_acked_total", Kind::Counter, Count;
+    /// Entries pushed again because they were not acknowledged in time.
+    ENTRIES_REDELIVERED = "godwit_entries_redelivered_total", Kind::Counter, Count;
+    /// Sessions closed because they did not acknowledge an entry however often it was pushed again.
+    DELIVERY_TIMEOUTS = "godwit_delivery_timeouts_total", Kind::Counter, Count;
     /// Scheduled messages that were sent, counted once each however often a crash has them fire.
     SCHEDULED_SENT = "godwit_scheduled_sent_total", Kind::Counter, Count;
     /// Scheduled messages that could not be sent when they were due.

@@ -74,10 +74,11 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
     let total = total.into_inner().unwrap();
     let sum = |what: fn(&Summary) -> u64| total.iter().map(what).sum::<u64>();
     println!(
-        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} durable entries, {} of them scheduled, {} moves of series, {} statements checked",
+        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} lost pushes, {} durable entries, {} of them scheduled, {} moves of series, {} statements checked",
         sum(|run| run.steps),
         sum(|run| run.crashes),
         sum(|run| run.resyncs),
+        sum(|run| run.lost_pushes),
         sum(|run| run.entries),
         sum(|run| run.scheduled),
         sum(|run| run.moves),
@@ -90,6 +91,7 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
         assert!(sum(|run| run.moves) > seeds / 10, "few moves of series");
         assert!(sum(|run| run.crashes) > seeds / 10, "few crashes");
         assert!(sum(|run| run.resyncs) > seeds / 10, "few resyncs");
+        assert!(sum(|run| run.lost_pushes) > seeds, "few lost pushes");
     }
 }
 

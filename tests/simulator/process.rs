@@ -9,6 +9,7 @@ use godwit::{
         Channel, Core, CoreId, CorePort, Effects, Event, Mailboxes, Outbound, Outbox, Output, Passwords, Placement,
         Registration, Services, SessionId, Task,
     },
+    timer::Tick,
 };
 use godwit_proto::v1::ErrorCode;
 use std::{
@@ -133,17 +134,23 @@ impl Process {
         self.cores[core].core.next_turn_ms()
     }
 
+    /// The same by the clock that is never set.
+    pub fn next_deadline(&self, core: usize) -> Option<Tick> {
+        self.cores[core].core.next_deadline()
+    }
+
     /// One turn of one core, as the driver does it, except that whatever may come in any order does.
     pub fn turn(
         &mut self,
         index: usize,
-        now_ms: u64,
+        (now_ms, tick): (u64, Tick),
         settings: &Settings,
         rng: &mut Rng,
         told: &mut Vec<Told>,
     ) -> Result<(), Died> {
         let mailboxes = &self.mailboxes;
         let SimCore { core, port, outboxes, opened, tasks, effects, stopped } = &mut self.cores[index];
+        core.begin_turn(tick);
         core.set_congested(mailboxes.any_congested());
         let mut kinds = [0, 1, 2];
         rng.shuffle(&mut kinds);

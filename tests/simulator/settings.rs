@@ -3,7 +3,7 @@
 use crate::rng::Rng;
 use godwit::{
     chat::ConversationLimits,
-    router::{Limits, ScheduleLimits},
+    router::{Backoff, DeliveryLimits, Limits, ScheduleLimits},
 };
 
 /// Drawn from the seed. Most runs leave some kinds of trouble out altogether, because what is rare beside everything else
@@ -35,6 +35,10 @@ pub struct Settings {
     pub disconnects: bool,
     pub stalls: bool,
     pub clock_jumps: bool,
+    /// In a thousand, for each entry that a client is pushed: it is lost on the way.
+    pub lost_pushes: u64,
+    /// In a thousand, for each look of a client at what it has not acknowledged.
+    pub acks: u64,
     pub hostile: bool,
     /// At the end every user gets one more device.
     pub new_devices: bool,
@@ -94,6 +98,11 @@ impl Settings {
             ..Limits::default()
         };
         let faulty_store = rng.chance(600);
+        // Together less than what everybody rests at the end, so that what was lost last is pushed again before that is over.
+        let backoff = Backoff { base_ms: rng.pick(&[60, 200, 5_000]), factor: 2, max_ms: rng.pick(&[0, 100]) };
+        let attempts_max = rng.pick(&[1, 5]);
+        let delivery = DeliveryLimits { backoff, attempts_max, pages_in_flight_max: rng.pick(&[1, 64]) };
+        let limits = Limits { delivery, ..limits };
         Self {
             cores: rng.pick(&[1, 2, 3, 4]),
             users: rng.pick(&[2, 3, 4]),
@@ -114,6 +123,8 @@ impl Settings {
             disconnects: rng.chance(600),
             stalls: rng.chance(400),
             clock_jumps: rng.chance(400),
+            lost_pushes: if backoff.base_ms < 1_000 { rng.pick(&[0, 100, 500]) } else { 0 },
+            acks: rng.pick(&[0, 100, 700]),
             hostile: rng.chance(300),
             new_devices: rng.chance(300),
             bug: None,

@@ -11,7 +11,7 @@ use crate::{
     trace::Trace,
 };
 use bytes::Bytes;
-use godwit::router::Outbound;
+use godwit::{router::Outbound, timer::Tick};
 use godwit_proto::v1::ServerFrame;
 use prost::Message;
 use std::{collections::BTreeMap, sync::Arc};
@@ -42,6 +42,8 @@ pub struct Summary {
     pub moves: u64,
     pub crashes: u64,
     pub resyncs: u64,
+    /// Pushed entries that were lost on the way.
+    pub lost_pushes: u64,
 }
 
 /// Runs a seed to its end. Panics when something is not as it must be.
@@ -75,6 +77,7 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
         moves: inner.disk.schedules.moves(),
         crashes: world.crashes,
         resyncs: world.clients.iter().map(|client| client.resyncs).sum(),
+        lost_pushes: world.clients.iter().map(|client| client.lost_pushes).sum(),
     }
 }
 
@@ -209,8 +212,10 @@ impl World {
         let now_ms = self.store.lock().disk.schedules.clock.read(self.now_ms);
         let mut told: Vec<Told> = Vec::new();
         let idle = process.is_idle(core);
-        let result = process.turn(core, now_ms, &self.settings, &mut self.rng, &mut told);
-        let next_ms = process.next_turn_ms(core).map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms).max(1));
+        let result = process.turn(core, (now_ms, Tick(self.now_ms)), &self.settings, &mut self.rng, &mut told);
+        let until_timer_ms = process.next_turn_ms(core).map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
+        let until_deadline_ms = process.next_deadline(core).map_or(u64::MAX, |at| at.0.saturating_sub(self.now_ms));
+        let next_ms = until_timer_ms.min(until_deadline_ms).max(1);
         for (connection, frame) in told {
             self.trace.note(self.now_ms, &frame, || format!("core {core} to {connection:?}: {:?}", decode(&frame)));
             let Some(connection) = self.connections.get(&connection) else { continue };

@@ -11,6 +11,7 @@ use godwit::{
         Channel, Core, CoreId, Effects, Limits, Output, Passwords, Placement, Registration, Services, SessionId, Task,
     },
     store::embedded::{Embedded, EmbeddedOptions},
+    timer::Tick,
 };
 use godwit_proto::{
     UserId,
@@ -49,6 +50,8 @@ pub struct OneCore {
     tasks: VecDeque<Task>,
     /// What each session was sent and the test has not taken.
     sent: HashMap<SessionId, Vec<Body>>,
+    /// Sessions that the core closed, and why.
+    closed: HashMap<SessionId, ErrorCode>,
     directory: tempfile::TempDir,
 }
 
@@ -65,6 +68,7 @@ impl OneCore {
             effects: Effects::default(),
             tasks: VecDeque::new(),
             sent: HashMap::new(),
+            closed: HashMap::new(),
             directory,
         }
     }
@@ -144,21 +148,66 @@ impl OneCore {
 
     /// A turn, and one thing that was waited for. False: there was none.
     pub fn step(&mut self, now_ms: u64) -> bool {
-        self.core.end_turn(now_ms, &mut self.effects);
-        assert!(self.effects.mail.is_empty(), "mail to another core");
-        for (to, output) in self.effects.output.drain(..) {
-            if let Output::Reply(_, frame) | Output::Push(_, frame) = output {
-                let mut decoder = FrameDecoder::new();
-                decoder.push(&frame);
-                let frame = ServerFrame::decode(decoder.next_frame().unwrap().unwrap()).unwrap();
-                self.sent.entry(to).or_default().extend(frame.body);
-            }
-        }
-        self.tasks.extend(self.effects.tasks.drain(..));
+        self.turn(now_ms);
         let Some(task) = self.tasks.pop_front() else { return false };
         let completion = self.runtime.block_on(task);
         self.core.on_completion(now_ms, completion, &mut self.effects);
         true
+    }
+
+    /// Takes away what is waited for, so that it takes long.
+    pub fn hold(&mut self) -> VecDeque<Task> {
+        std::mem::take(&mut self.tasks)
+    }
+
+    /// Puts it back.
+    pub fn release(&mut self, held: VecDeque<Task>) {
+        self.tasks.extend(held);
+    }
+
+    /// A turn.
+    pub fn turn(&mut self, now_ms: u64) {
+        self.core.end_turn(now_ms, &mut self.effects);
+        assert!(self.effects.mail.is_empty(), "mail to another core");
+        for (to, output) in self.effects.output.drain(..) {
+            match output {
+                Output::Reply(_, frame) | Output::Push(_, frame) => {
+                    let mut decoder = FrameDecoder::new();
+                    decoder.push(&frame);
+                    let frame = ServerFrame::decode(decoder.next_frame().unwrap().unwrap()).unwrap();
+                    self.sent.entry(to).or_default().extend(frame.body);
+                }
+                Output::Close(code, _) => drop(self.closed.insert(to, code)),
+                Output::Authenticated => {}
+            }
+        }
+        self.tasks.extend(self.effects.tasks.drain(..));
+    }
+
+    /// Sets the monotonic clock.
+    pub fn set_tick(&mut self, tick: Tick) {
+        self.core.begin_turn(tick);
+    }
+
+    /// When it wants its next turn, by the monotonic clock.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.core.next_deadline()
+    }
+
+    /// A push found no room.
+    pub fn refuse_push(&mut self, session: SessionId) {
+        self.core.on_push_refused(session);
+    }
+
+    /// A session that did not read reads again.
+    pub fn drain(&mut self, now_ms: u64, session: SessionId) {
+        self.core.on_drained(session, &mut self.effects);
+        self.settle(now_ms);
+    }
+
+    /// Why the core closed a session, if it did.
+    pub fn closed(&self, session: SessionId) -> Option<ErrorCode> {
+        self.closed.get(&session).copied()
     }
 
     /// When it wants its next turn.

@@ -240,7 +240,7 @@ fn on_frame(core: CoreId, outbox: &Outbox, channel: Channel, frame: Bytes, seen:
 }
 
 fn entry_push(seq: u64, body: Bytes) -> Bytes {
-    let message = Message { body, content_type: String::new(), scheduled: false };
+    let message = Message { body, ..Message::default() };
     let entry = Entry { seq, content: Some(entry::Content::Message(message)), ..Default::default() };
     let push = EntriesPush { conversation_id: Vec::new().into(), entries: vec![entry] };
     codec::frame(&ServerFrame { request_id: 0, body: Some(server_frame::Body::Entries(push)) })

@@ -4,6 +4,8 @@
 //! that TCP goes through it too, with the kernel's own retransmissions; it needs a [`namespace`] of its own. Both leave the
 //! fate of each datagram to the same state machine, a `Direction`.
 
+#[cfg(test)]
+mod delivery_tests;
 mod direction;
 mod flows;
 pub mod namespace;

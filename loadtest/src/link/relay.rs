@@ -16,7 +16,10 @@ use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -35,6 +38,8 @@ pub struct Relay {
     address: SocketAddr,
     counters: Arc<Counters>,
     ports: Arc<Mutex<BTreeSet<u16>>>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests stall a link"))]
+    stalled: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -47,18 +52,25 @@ impl Relay {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let counters = Arc::new(Counters::default());
         let ports = Arc::new(Mutex::new(BTreeSet::from([address.port()])));
+        let stalled = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = oneshot::channel();
         let work = {
-            let (counters, ports) = (counters.clone(), ports.clone());
-            move || run(&runtime, front, server, Flows::new(spec, seed), counters, ports, stopped)
+            let shared = (counters.clone(), ports.clone(), stalled.clone());
+            move || run(&runtime, front, server, Flows::new(spec, seed), shared, stopped)
         };
         let thread = thread::Builder::new().name("link".into()).spawn(work)?;
-        Ok(Self { address, counters, ports, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, counters, ports, stalled, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where clients send to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Has it lose everything, both ways, until it is told otherwise.
+    #[cfg(test)]
+    pub fn stall(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Relaxed);
     }
 
     /// What it did until now.
@@ -89,6 +101,7 @@ struct Work {
     scratch: RefCell<Vec<u8>>,
     counters: Arc<Counters>,
     ports: Arc<Mutex<BTreeSet<u16>>>,
+    stalled: Arc<AtomicBool>,
 }
 
 /// What the server takes for one client.
@@ -113,8 +126,7 @@ fn run(
     front: std::net::UdpSocket,
     server: SocketAddr,
     flows: Flows<SocketAddr, Upstream>,
-    counters: Arc<Counters>,
-    ports: Arc<Mutex<BTreeSet<u16>>>,
+    (counters, ports, stalled): (Arc<Counters>, Arc<Mutex<BTreeSet<u16>>>, Arc<AtomicBool>),
     stopped: oneshot::Receiver<()>,
 ) {
     let tasks = LocalSet::new();
@@ -133,6 +145,7 @@ fn run(
             scratch: RefCell::new(vec![0; DATAGRAM_BYTES_MAX]),
             counters,
             ports,
+            stalled,
         });
         spawn_local(work.clone().read_clients());
         spawn_local(work.clone().forget_idle());
@@ -200,6 +213,7 @@ impl Work {
     }
 
     fn settle(&self, way: Way, fate: Fate, to: impl FnOnce() -> To, datagram: &[u8]) {
+        let fate = if self.stalled.load(Ordering::Relaxed) { Fate::Lost } else { fate };
         self.counters.on_fate(way, fate);
         let Fate::Arrives(at) = fate else { return };
         let mut transit = self.transit.borrow_mut();

@@ -233,6 +233,7 @@ impl Peer {
             Some(Reply::Entries(push)) => {
                 let Ok(id) = ConversationId::from_slice(&push.conversation_id) else { return };
                 for entry in push.entries {
+                    self.owe_ack(id, entry.seq);
                     let Some(Content::Message(message)) = entry.content else { continue };
                     self.on_message(RoomKey::Conversation(id), &message.body, entry.seq, now_ns);
                 }
@@ -279,14 +280,18 @@ impl Peer {
         }
     }
 
+    /// Every entry is acknowledged, or the server pushes it again and in the end closes the connection.
+    fn owe_ack(&mut self, id: ConversationId, seq: u64) {
+        let key = RoomKey::Conversation(id);
+        let Some(room) = self.rooms.iter_mut().find(|room| room.key == key) else { return };
+        room.owed_seq = room.owed_seq.max(Some(seq));
+        let left = self.acks_left;
+        self.acks_due.get_or_insert_with(|| (left + ACK_INTERVAL).max(Instant::now() + ACK_DELAY));
+    }
+
     fn on_message(&mut self, key: RoomKey, body: &[u8], seq: u64, now_ns: u64) {
         let Some(stamp) = Stamp::read(body) else { return };
         let Some(room) = self.rooms.iter_mut().find(|room| room.key == key) else { return };
-        if seq > 0 {
-            room.owed_seq = room.owed_seq.max(Some(seq));
-            let left = self.acks_left;
-            self.acks_due.get_or_insert_with(|| (left + ACK_INTERVAL).max(Instant::now() + ACK_DELAY));
-        }
         if room.on_message(stamp, seq) {
             let mut tally = self.shared.tally.borrow_mut();
             let second = tally.at(now_ns);

@@ -60,6 +60,9 @@ pub enum ErrorCode {
     SessionEnded = 210,
     /// The user has as many devices or sessions as the server allows.
     TooManySessions = 211,
+    /// Entries that were pushed were not acknowledged, however often they were pushed again. The connection is closed; connect
+    /// again and sync.
+    DeliveryTimeout = 212,
     /// The user is no member of this conversation, or there is no such conversation; which of the two is not told.
     NotAMember = 300,
     /// No such user.
@@ -129,6 +132,7 @@ impl ErrorCode {
             Self::AuthenticationTimeout => "ERROR_CODE_AUTHENTICATION_TIMEOUT",
             Self::SessionEnded => "ERROR_CODE_SESSION_ENDED",
             Self::TooManySessions => "ERROR_CODE_TOO_MANY_SESSIONS",
+            Self::DeliveryTimeout => "ERROR_CODE_DELIVERY_TIMEOUT",
             Self::NotAMember => "ERROR_CODE_NOT_A_MEMBER",
             Self::UserNotFound => "ERROR_CODE_USER_NOT_FOUND",
             Self::Forbidden => "ERROR_CODE_FORBIDDEN",
@@ -174,6 +178,7 @@ impl ErrorCode {
             "ERROR_CODE_AUTHENTICATION_TIMEOUT" => Some(Self::AuthenticationTimeout),
             "ERROR_CODE_SESSION_ENDED" => Some(Self::SessionEnded),
             "ERROR_CODE_TOO_MANY_SESSIONS" => Some(Self::TooManySessions),
+            "ERROR_CODE_DELIVERY_TIMEOUT" => Some(Self::DeliveryTimeout),
             "ERROR_CODE_NOT_A_MEMBER" => Some(Self::NotAMember),
             "ERROR_CODE_USER_NOT_FOUND" => Some(Self::UserNotFound),
             "ERROR_CODE_FORBIDDEN" => Some(Self::Forbidden),

@@ -5,10 +5,12 @@
 //! and find that it is done. What is done to one conversation is done one thing at a time, so that nothing is decided on an
 //! entry that is being changed.
 
+mod awaited;
 mod masking;
 mod timer;
 mod work;
 
+pub use awaited::Awaited;
 pub use masking::hand_out;
 pub use timer::row as timer_row;
 

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use catch_up::Walk;
 use godwit_proto::{
     ConversationId, DeviceId, UserId, codec,
-    v1::{self, client_frame::Body as Request, server_frame::Body},
+    v1::{self, client_frame::Body as Request, entry::Content, server_frame::Body},
 };
 use schedule::Plan;
 use std::collections::{BTreeMap, VecDeque};
@@ -55,6 +55,10 @@ pub struct Client {
     walk: Walk,
     /// Times that the server said that it had left pushes out.
     pub resyncs: u64,
+    /// Pushed entries that were lost on the way.
+    pub lost_pushes: u64,
+    /// Something was pushed since it acknowledged last.
+    owes_ack: bool,
     pub out: Vec<(Stream, Bytes)>,
     rng: Rng,
 }
@@ -105,6 +109,8 @@ impl Client {
             reading: None,
             walk: Walk::default(),
             resyncs: 0,
+            lost_pushes: 0,
+            owes_ack: false,
             out: Vec::new(),
             rng,
         }
@@ -131,6 +137,7 @@ impl Client {
         self.connect_at_ms = now_ms + 1 + self.rng.below(40);
         self.asked.clear();
         self.out.clear();
+        self.owes_ack = false;
         self.walk = Walk::default();
         self.outgoing.values_mut().flatten().for_each(|message| message.in_flight = false);
         self.chore.iter_mut().for_each(|chore| chore.in_flight = false);
@@ -168,6 +175,9 @@ impl Client {
         if around.settings.hostile && !around.calm && self.stage != Stage::Offline && self.rng.chance(60) {
             self.misbehave(around);
         }
+        if self.stage == Stage::Online && self.owes_ack && (around.calm || self.rng.chance(around.settings.acks)) {
+            self.acknowledge();
+        }
         self.drive(around);
     }
 
@@ -182,9 +192,9 @@ impl Client {
             }
             (Body::Read(read), Some(_)) => {
                 let conversation = ConversationId::from_slice(&read.conversation_id).unwrap();
-                if let Some(view) = self.views.get_mut(&conversation) {
-                    view.read = view.read.max(read.read_seq);
-                }
+                // The entries before it may have been lost.
+                let view = self.views.entry(conversation).or_default();
+                view.read = view.read.max(read.read_seq);
             }
             (Body::Scheduled(push), Some(me)) => self.on_scheduled(around, me, push),
             // Lanes may outrun the session stream; the walk after the login finds what is passed over here.
@@ -209,6 +219,15 @@ impl Client {
         if bug == Some(Bug::LostPush) && entry.seq == 4 {
             return;
         }
+        // QUIC loses nothing but the connection. Here the server's word is held to by itself; but who was removed may not
+        // read again what said so.
+        let removes_me =
+            matches!(&entry.content, Some(Content::MemberRemoved(removed)) if removed.member_id == me.as_u64());
+        if !around.calm && !removes_me && self.rng.chance(around.settings.lost_pushes) {
+            self.lost_pushes += 1;
+            return;
+        }
+        self.owes_ack = true;
         let view = self.views.entry(conversation).or_default();
         if bug == Some(Bug::DoubledEntry) && view.first > 0 && entry.seq == view.next() {
             view.append(me, entry.clone());

@@ -170,7 +170,8 @@ impl Client {
     }
 
     /// "I have everything up to here", for everything; never answered.
-    fn acknowledge(&mut self) {
+    pub(super) fn acknowledge(&mut self) {
+        self.owes_ack = false;
         let position = |(id, view): (&ConversationId, &super::View)| v1::ConversationPosition {
             conversation_id: id.to_bytes(),
             seq: view.last(),
