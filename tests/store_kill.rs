@@ -4,14 +4,14 @@
 mod store_suite;
 
 use godwit::{
-    chat::{Member, MemberChange, Position},
+    chat::{LogEntry, Member, MemberChange, Position},
     store::{
         Commit, CommitOutcome, CreateUserOutcome, Direction, LogStore, PageLimit, Store, TimerChange, TimerOutcome,
         TimerRow, TimerStore, UserStore,
         embedded::{Embedded, EmbeddedOptions},
     },
 };
-use godwit_proto::{ConversationId, Seq, Vshard};
+use godwit_proto::{Seq, Vshard};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::BTreeMap,
@@ -46,14 +46,31 @@ fn open(dir: &Path, seed: u64) -> Embedded {
     Embedded::open(options).unwrap()
 }
 
-/// Whoever reads has come as far as the newest entry, which the title names: a commit that is there in part shows.
-fn commit_up_to(conversation: ConversationId, after: u64, last: u64) -> Commit {
+/// Whoever reads has come as far as the newest entry. The title names that and the newest one before, which is withdrawn;
+/// the first entry and a timer tell of the newest too. So a commit that is there in part shows.
+fn commit_up_to(n: u8, after: u64, last: u64) -> Commit {
     let at = Position { seq: Seq(last), ordinal: last };
     Commit {
         members: vec![MemberChange::Put(Member { read: at, ..member(READER) }), put(READER + 1 + last % 7)],
-        details: Some(titled(&last.to_string())),
-        ..append(conversation, after + 1..=last)
+        details: Some(titled(&format!("{last} {after}"))),
+        rewritten: match after {
+            0 => vec![],
+            1 => vec![first(last)],
+            _ => vec![first(last), marker(after)],
+        },
+        timers: vec![TimerChange::Put(timer(of_group(n), 0, last))],
+        ..append(group(n), after + 1..=last)
     }
+}
+
+/// The first entry as it is when `last` is the newest, unless one commit brought both.
+fn first(last: u64) -> LogEntry {
+    sized_entry(1, (100 + last % 100) as usize)
+}
+
+/// Who has the timer of a group.
+fn of_group(n: u8) -> u64 {
+    AUTHOR + 1 + u64::from(n)
 }
 
 /// Commits until it is killed, and tells each thing that was acknowledged.
@@ -72,7 +89,7 @@ fn child() {
         for _ in 0..random.random_range(1..4) {
             let n = random.random_range(0..GROUPS);
             let last = heads[usize::from(n)] + random.random_range(1..9);
-            calls.push((n, last, store.commit(vec![commit_up_to(group(n), heads[usize::from(n)], last)])));
+            calls.push((n, last, store.commit(vec![commit_up_to(n, heads[usize::from(n)], last)])));
             heads[usize::from(n)] = last;
         }
         let account = (random.random_range(0..10) == 0)
@@ -97,19 +114,32 @@ fn heads_of(store: &impl Store, n: u8) -> u64 {
     let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
     let log = wait(store.read(group(n), Seq::FIRST, Direction::Forward, all)).unwrap();
     let head = log.len() as u64;
-    assert_eq!(log, entries(1..=head), "group {n}");
+    let timers = wait(store.timers_of(REMINDER, owner(of_group(n)), None, 9)).unwrap();
+    assert_eq!(timers, Vec::from_iter((head > 0).then(|| timer(of_group(n), 0, head))));
     let summary = wait(store.summaries(vec![(group(n), user(READER))])).unwrap().remove(0);
     let Some(summary) = summary else {
         assert_eq!(head, 0);
         return 0;
     };
-    assert_eq!(summary.details, titled(&head.to_string()));
+    let (last, after) = summary.details.title.split_once(' ').unwrap();
+    let after = after.parse::<u64>().unwrap();
+    assert_eq!(last, head.to_string(), "group {n}");
+    for (seq, there) in (1..).zip(&log) {
+        let is_withdrawn = *there == marker(seq);
+        match seq {
+            1 if after == 0 => assert_eq!(*there, entry(1)),
+            1 => assert_eq!(*there, first(head), "group {n}"),
+            _ if seq == after => assert!(is_withdrawn, "group {n}: {seq} of {head}"),
+            _ => assert!(is_withdrawn && seq < after || *there == entry(seq), "group {n}: {seq} of {head}"),
+        }
+    }
     assert_eq!(summary.member.read.seq, Seq(head));
     assert_eq!(summary.last, log.last().cloned());
     let loaded = wait(store.load(group(n), 1)).unwrap().unwrap();
     assert_eq!(summary.member_count as usize, loaded.members.len());
     for seq in [1, head / 2 + 1, head] {
-        assert_eq!(wait(store.find_send(group(n), user(1), msg(seq))).unwrap(), Some(entry(seq)));
+        let found = wait(store.find_send(group(n), user(1), msg(seq))).unwrap();
+        assert_eq!(found.as_ref(), Some(&log[seq as usize - 1]));
     }
     head
 }
@@ -129,7 +159,8 @@ fn ticks_of(store: &impl Store) -> u64 {
     let kept = ticks.saturating_sub(TICKS_KEPT) + 1..=ticks;
     expected.extend(kept.map(|n| timer(AUTHOR, n, FAR_MS + n)));
     assert_eq!(found, expected);
-    let due = wait(store.due_timers(Vshard::all().collect(), 0..u64::MAX, None, 999)).unwrap();
+    let mut due = wait(store.due_timers(Vshard::all().collect(), 0..u64::MAX, None, 999)).unwrap();
+    due.retain(|due| due.key.owner == owner(AUTHOR));
     assert_eq!(due, expected.iter().map(TimerRow::due).collect::<Vec<_>>());
     assert_eq!(wait(store.count_timers(REMINDER, owner(AUTHOR))).unwrap(), expected.len() as u64);
     assert_eq!(wait(store.timers(vec![timer(AUTHOR, 0, 0).key])).unwrap()[0].as_ref(), expected.first());

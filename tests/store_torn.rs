@@ -62,7 +62,7 @@ impl Work {
     }
 }
 
-/// Entry `seq` of every group, in one turn, with the title and the only member following it.
+/// Entry `seq` of every group, in one turn, with title, reader and a timer following it, and the one before withdrawn.
 fn commit_turn(store: &Embedded, seq: u64) {
     let mut reader = member(1);
     reader.read.seq = Seq(seq);
@@ -70,10 +70,17 @@ fn commit_turn(store: &Embedded, seq: u64) {
         .map(|n| Commit {
             members: vec![godwit::chat::MemberChange::Put(reader.clone()), put(1 + seq)],
             details: Some(titled(&seq.to_string())),
+            rewritten: (seq > 1).then(|| marker(seq - 1)).into_iter().collect(),
+            timers: vec![TimerChange::Put(timer(of_group(n), 0, seq))],
             ..append(group(n), seq..=seq)
         })
         .collect();
     assert_eq!(wait(store.commit(turn)), vec![CommitOutcome::Durable; usize::from(GROUPS)]);
+}
+
+/// Who has the timer of a group.
+fn of_group(n: u8) -> u64 {
+    OWNERS + 1 + u64::from(n)
 }
 
 fn turns(store: &Embedded) -> u64 {
@@ -82,7 +89,11 @@ fn turns(store: &Embedded) -> u64 {
         let all = PageLimit { entries: usize::MAX, bytes: usize::MAX };
         let log = wait(store.read(group(n), Seq::FIRST, Direction::Forward, all)).unwrap();
         let head = log.len() as u64;
-        assert_eq!(log, entries(1..=head));
+        let expected: Vec<_> = (1..=head).map(|seq| if seq < head { marker(seq) } else { entry(seq) }).collect();
+        assert_eq!(log, expected);
+        let timers = wait(store.timers_of(REMINDER, owner(of_group(n)), None, 9)).unwrap();
+        let expected_timers = (head > 0).then(|| timer(of_group(n), 0, head));
+        assert_eq!(timers, expected_timers.into_iter().collect::<Vec<_>>());
         assert_eq!(*turns.get_or_insert(head), head, "a turn is there in part");
         let summary = wait(store.summaries(vec![(group(n), user(1))])).unwrap().remove(0);
         let Some(summary) = summary else {
@@ -96,7 +107,10 @@ fn turns(store: &Embedded) -> u64 {
         let members = wait(store.load(group(n), 1)).unwrap().unwrap().members;
         assert_eq!(members.len() as u64, 1 + head);
         for seq in 1..=head {
-            assert_eq!(wait(store.find_send(group(n), user(1), msg(seq))).unwrap(), Some(entry(seq)));
+            assert_eq!(
+                wait(store.find_send(group(n), user(1), msg(seq))).unwrap(),
+                expected.get(seq as usize - 1).cloned()
+            );
             assert_eq!(wait(store.conversations_of(user(1 + seq), None, 99)).unwrap().len(), usize::from(GROUPS));
         }
     }
@@ -115,7 +129,8 @@ fn timers_turn(store: &Embedded, turn: u64) {
 }
 
 fn turns_of_timers(store: &Embedded) -> u64 {
-    let due = wait(store.due_timers(Vshard::all().collect(), 0..u64::MAX, None, 999)).unwrap();
+    let mut due = wait(store.due_timers(Vshard::all().collect(), 0..u64::MAX, None, 999)).unwrap();
+    due.retain(|due| (1..=OWNERS).map(owner).any(|owner| due.key.owner == owner));
     let turns = due.first().map_or(0, |first| first.due_ms);
     let mut expected = Vec::new();
     for of in 1..=OWNERS {
