@@ -4,8 +4,8 @@ use crate::{
     CatchUp, ClientLimits, Event, Refusal,
     acks::Acks,
     backlog::Backlog,
+    position::ReadPosition,
     timeline::{Offered, Timeline},
-    unread::Unread,
 };
 use godwit_proto::{
     ConversationId, ConversationKind, Seq, UserId,
@@ -43,7 +43,7 @@ pub(crate) struct Conversations {
 #[derive(Debug)]
 struct Conversation {
     timeline: Timeline,
-    unread: Unread,
+    read: ReadPosition,
     fetch: Fetching,
     /// The newest entry that was handed over removed this user.
     is_left: bool,
@@ -128,7 +128,7 @@ impl Conversations {
 
     /// The user read up to here on another device, or on this one.
     pub(crate) fn on_read(&mut self, id: ConversationId, seq: Seq, ordinal: u64, elsewhere: bool) {
-        let moved = self.map.get_mut(&id).is_some_and(|conversation| conversation.unread.on_read(seq, ordinal));
+        let moved = self.map.get_mut(&id).is_some_and(|conversation| conversation.read.on_read(seq, ordinal));
         if moved && elsewhere {
             self.backlog.push(Event::Read { conversation: id, read_seq: seq, read_ordinal: ordinal });
         }
@@ -143,7 +143,7 @@ impl Conversations {
             Some(KnownConversation {
                 conversation_id: id.to_bytes(),
                 seq: position.as_u64(),
-                read_seq: conversation.unread.read_seq().as_u64(),
+                read_seq: conversation.read.seq().as_u64(),
             })
         });
         let known = listed.by_ref().take(known_max.max(1)).collect();
@@ -166,7 +166,7 @@ impl Conversations {
             }
             _ => first,
         };
-        let read_moved = conversation.unread.on_read(Seq(summary.read_seq), summary.read_ordinal);
+        let read_moved = conversation.read.on_read(Seq(summary.read_seq), summary.read_ordinal);
         let known_before = timeline.position().is_some();
         let acked = Seq(summary.acked_seq);
         let read =
@@ -349,7 +349,7 @@ impl Conversations {
             self.acks.owe(id, now);
         }
         for (entry, live) in ready {
-            conversation.unread.on_entry(&entry);
+            conversation.read.on_entry(&entry);
             conversation.is_left = matches!(&entry.content,
                 Some(Content::MemberRemoved(removed)) if removed.member_id == self.me.as_u64());
             self.backlog.push(Event::Entry { conversation: id, entry, live });
@@ -404,7 +404,7 @@ impl Conversation {
     fn new(next: Option<Seq>, me: UserId) -> Self {
         Self {
             timeline: Timeline::new(next),
-            unread: Unread::new(me),
+            read: ReadPosition::new(me),
             fetch: Fetching::No,
             is_left: false,
             pushed_during: 0,

@@ -34,6 +34,7 @@ mod frames;
 mod lanes;
 mod outbox;
 mod patience;
+mod position;
 mod requests;
 mod session;
 mod timeline;
