@@ -4,6 +4,7 @@ use crate::{
     CatchUp, ClientLimits, Event, Refusal,
     acks::Acks,
     backlog::Backlog,
+    expiry,
     position::ReadPosition,
     timeline::{Offered, Timeline},
 };
@@ -49,6 +50,10 @@ struct Conversation {
     is_left: bool,
     /// How many sync requests there had been at the newest push.
     pushed_during: u64,
+    /// How messages expire that say nothing else, as far as this entry; never, before anything tells.
+    expiry: (Seq, v1::Expiry),
+    /// Own messages that say nothing else, built from their answers, which are still to be handed over.
+    own_by_default: BTreeSet<Seq>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +111,14 @@ impl Conversations {
         self.fetch_if_missing(id, now, false);
     }
 
-    /// An own message became durable.
-    pub(crate) fn on_own_entry(&mut self, id: ConversationId, entry: Entry, now: Instant) {
+    /// An own message became durable. With `by_default` it expires as the conversation says at its seq.
+    pub(crate) fn on_own_entry(&mut self, id: ConversationId, entry: Entry, by_default: bool, now: Instant) {
         if self.backlog.has_room() {
+            if by_default {
+                let me = self.me;
+                let conversation = self.map.entry(id).or_insert_with(|| Conversation::new(None, me));
+                conversation.own_by_default.insert(Seq(entry.seq));
+            }
             self.on_push(id, vec![entry], now);
         } else {
             self.on_exists(id, Seq(entry.seq), now);
@@ -156,6 +166,7 @@ impl Conversations {
         let me = self.me;
         let conversation = self.map.entry(id).or_insert_with(|| Conversation::new(None, me));
         let (first, last) = (Seq(summary.first_seq.max(1)), Seq(summary.last_seq));
+        conversation.expires(last, summary.expiry.unwrap_or_default());
         let timeline = &mut conversation.timeline;
         timeline.exists_up_to(last);
         let start = match (timeline.position(), self.catch_up) {
@@ -348,7 +359,8 @@ impl Conversations {
         if !ready.is_empty() {
             self.acks.owe(id, now);
         }
-        for (entry, live) in ready {
+        for (mut entry, live) in ready {
+            conversation.on_hand_over(id, &mut entry);
             conversation.read.on_entry(&entry);
             conversation.is_left = matches!(&entry.content,
                 Some(Content::MemberRemoved(removed)) if removed.member_id == self.me.as_u64());
@@ -408,6 +420,36 @@ impl Conversation {
             fetch: Fetching::No,
             is_left: false,
             pushed_during: 0,
+            expiry: (Seq::ZERO, v1::Expiry::default()),
+            own_by_default: BTreeSet::new(),
+        }
+    }
+
+    /// Messages that say nothing else expire like this from `since` on.
+    fn expires(&mut self, since: Seq, expiry: v1::Expiry) {
+        if since >= self.expiry.0 {
+            self.expiry = (since, expiry);
+        }
+    }
+
+    /// The next entry in order of seq.
+    fn on_hand_over(&mut self, id: ConversationId, entry: &mut Entry) {
+        let seq = Seq(entry.seq);
+        let mut is_by_default = false;
+        // What is before this one was handed over already, built or fetched.
+        while let Some(own) = self.own_by_default.first().filter(|&&own| own <= seq) {
+            is_by_default = *own == seq;
+            self.own_by_default.pop_first();
+        }
+        match &mut entry.content {
+            Some(Content::ExpiryChanged(changed)) => self.expires(seq, changed.expiry.unwrap_or_default()),
+            // One that was fetched instead says so itself.
+            Some(Content::Message(message))
+                if is_by_default && (message.expires_ms, message.expires_after_read_ms) == (0, 0) =>
+            {
+                expiry::stamp(message, self.expiry.1, id, entry.sent_ms);
+            }
+            _ => {}
         }
     }
 }
