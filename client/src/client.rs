@@ -1,7 +1,8 @@
 //! The handle that an application holds.
 
 use crate::{
-    ClientConfig, ConnectError, Events, Refusal, RequestError, SendError,
+    ClientConfig, ConnectError, Events, Expiry, Refusal, RequestError, SendError,
+    clock::ServerClock,
     command::{Command, Link, LinkState, NewMessage},
     connector::Identity,
     driver,
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use godwit_proto::{
     ClientMsgId, ConversationId, Seq, UserId,
     codec::FRAME_BYTES_MAX,
-    v1::{ErrorCode, Limits},
+    v1::{self, ErrorCode, Limits},
 };
 use quinn::Endpoint;
 use std::{
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     /// A permit for every message that is not durable yet.
     outbox_room: Arc<Semaphore>,
     endpoint: Endpoint,
+    clock: ServerClock,
 }
 
 impl Client {
@@ -64,6 +66,7 @@ impl Client {
             identity: parts.identity,
             outbox_room: Arc::new(Semaphore::new(parts.outbox_messages_max)),
             endpoint: parts.endpoint,
+            clock: parts.clock,
         };
         Ok((Self { shared: Arc::new(shared) }, parts.events))
     }
@@ -93,6 +96,12 @@ impl Client {
         self.identity(|identity| identity.limits)
     }
 
+    /// The server's clock, by which messages expire and are scheduled: milliseconds since 1970-01-01 UTC. It is as old as the
+    /// newest answer that told it, and goes on by the clock of this machine from there; `None` if no answer told it.
+    pub fn server_time_ms(&self) -> Option<u64> {
+        self.shared.clock.now_ms()
+    }
+
     /// Whether a connection is up and logged in right now. It may be gone by the time the caller looks.
     pub fn is_connected(&self) -> bool {
         matches!(*self.shared.link.borrow(), LinkState::Up(_))
@@ -114,6 +123,10 @@ impl Client {
     ) -> Result<Sending, SendError> {
         let body = body.into();
         self.fits(&body, &options.content_type).map_err(SendError::Refused)?;
+        let expiry = options.expiry.map(v1::Expiry::from);
+        let deliver_by_ms = options.deliver_by_ms.map_or(0, |at_ms| at_ms.max(1));
+        self.takes_expiry(expiry.map_or(0, |expiry| expiry.after_ms).max(deliver_by_ms.min(1)))
+            .map_err(SendError::Refused)?;
         let room = self.shared.outbox_room.clone().acquire_owned().await.map_err(|_| SendError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let client_msg_id = options.client_msg_id.unwrap_or_else(random_msg_id);
@@ -123,6 +136,8 @@ impl Client {
             body,
             content_type: options.content_type,
             repeated: options.repeated,
+            expiry,
+            deliver_by_ms,
             reply,
             room,
         };
@@ -168,6 +183,16 @@ impl Client {
         Ok(())
     }
 
+    /// Refuses an expiry that is too far off. A server of before there were any would let the message stay for ever.
+    pub(crate) fn takes_expiry(&self, after_ms: u64) -> Result<(), Refusal> {
+        let max = self.limits().expiry_after_ms_max;
+        if after_ms > max {
+            let message = format!("a message expires at most {max} ms after its start");
+            return Err(Refusal::local(ErrorCode::InvalidArgument, message));
+        }
+        Ok(())
+    }
+
     fn identity<T>(&self, read: impl FnOnce(&Identity) -> T) -> T {
         read(&self.shared.identity.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
@@ -183,6 +208,12 @@ pub struct SendOptions {
     pub content_type: String,
     /// The message may have been sent before, by an earlier run of the application, with the same `client_msg_id`.
     pub repeated: bool,
+    /// When the message disappears, for everybody; `None`: as the conversation says.
+    pub expiry: Option<Expiry>,
+    /// Whoever does not have the message by then does not get it any more, and an [`Undelivered`](v1::Undelivered) entry says
+    /// who that is. A time to come by the server's clock ([`Client::server_time_ms`]), in milliseconds since 1970-01-01 UTC:
+    /// a message that the server gets later is refused with [`DeadlinePassed`](ErrorCode::DeadlinePassed).
+    pub deliver_by_ms: Option<u64>,
 }
 
 /// A message on its way. Resolves when it is durable, or refused for good. Dropping it does not call the message back.

@@ -4,7 +4,7 @@ use crate::{Refusal, SendError, Sent};
 use bytes::Bytes;
 use godwit_proto::{
     ClientMsgId, ConversationId,
-    v1::{client_frame, server_frame},
+    v1::{Expiry, client_frame, server_frame},
 };
 use std::sync::{
     Arc,
@@ -36,6 +36,9 @@ pub(crate) struct NewMessage {
     pub(crate) body: Bytes,
     pub(crate) content_type: String,
     pub(crate) repeated: bool,
+    pub(crate) expiry: Option<Expiry>,
+    /// 0: none.
+    pub(crate) deliver_by_ms: u64,
     pub(crate) reply: oneshot::Sender<Result<Sent, SendError>>,
     /// Its place in the outbox, free again when this is dropped.
     pub(crate) room: OwnedSemaphorePermit,

@@ -2,6 +2,7 @@
 
 use crate::{
     ClientConfig, ConnectError, Credentials, Refusal, SharedEndpoint,
+    clock::ServerClock,
     close::Verdict,
     command::Link,
     endpoint::first_connection_id,
@@ -39,6 +40,7 @@ pub(crate) struct Connector {
     user_id: Option<UserId>,
     keep_alive_wanted: Option<Duration>,
     patience: Patience,
+    clock: ServerClock,
 }
 
 /// A connection that is logged in.
@@ -91,14 +93,27 @@ impl Connector {
         };
         let endpoint = config.endpoint.as_ref().map(|shared| shared.quinn().clone());
         let patience = Patience::new(config.connect_timeout);
-        let connector =
-            Self { user_id: config.user_id, config, tls, endpoint, login, keep_alive_wanted: None, patience };
+        let connector = Self {
+            user_id: config.user_id,
+            config,
+            tls,
+            endpoint,
+            login,
+            keep_alive_wanted: None,
+            patience,
+            clock: ServerClock::new(),
+        };
         let first_frames = [connector.hello(), connector.authenticate()];
         let too_long = |body| ClientFrame { request_id: u64::MAX, body: Some(body) }.encoded_len() > FRAME_BYTES_MAX;
         if first_frames.into_iter().any(too_long) {
             return Err(ConnectError::InvalidConfig("a name or the password is too long for a frame".into()));
         }
         Ok(connector)
+    }
+
+    /// The server's clock, read at every login.
+    pub(crate) fn clock(&self) -> ServerClock {
+        self.clock.clone()
     }
 
     /// The socket that the newest attempt used.
@@ -194,6 +209,7 @@ impl Connector {
             Ok(_) => return Err(Verdict::protocol("hello was answered with something else")),
             Err(refusal) => return Err(refusal.into()),
         };
+        self.clock.on_reading(hello.server_time_ms);
         let authenticated = match answer(&mut reader, AUTHENTICATE_ID).await? {
             Ok(Reply::Authenticate(authenticated)) => authenticated,
             Ok(_) => return Err(Verdict::protocol("the login was answered with something else")),

@@ -4,8 +4,9 @@ use crate::{
     CatchUp, ClientLimits, Event, Refusal,
     acks::Acks,
     backlog::Backlog,
+    expiry,
+    position::ReadPosition,
     timeline::{Offered, Timeline},
-    unread::Unread,
 };
 use godwit_proto::{
     ConversationId, ConversationKind, Seq, UserId,
@@ -43,12 +44,16 @@ pub(crate) struct Conversations {
 #[derive(Debug)]
 struct Conversation {
     timeline: Timeline,
-    unread: Unread,
+    read: ReadPosition,
     fetch: Fetching,
     /// The newest entry that was handed over removed this user.
     is_left: bool,
     /// How many sync requests there had been at the newest push.
     pushed_during: u64,
+    /// How messages expire that say nothing else, as far as this entry; never, before anything tells.
+    expiry: (Seq, v1::Expiry),
+    /// Own messages that say nothing else, built from their answers, which are still to be handed over.
+    own_by_default: BTreeSet<Seq>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +111,14 @@ impl Conversations {
         self.fetch_if_missing(id, now, false);
     }
 
-    /// An own message became durable.
-    pub(crate) fn on_own_entry(&mut self, id: ConversationId, entry: Entry, now: Instant) {
+    /// An own message became durable. With `by_default` it expires as the conversation says at its seq.
+    pub(crate) fn on_own_entry(&mut self, id: ConversationId, entry: Entry, by_default: bool, now: Instant) {
         if self.backlog.has_room() {
+            if by_default {
+                let me = self.me;
+                let conversation = self.map.entry(id).or_insert_with(|| Conversation::new(None, me));
+                conversation.own_by_default.insert(Seq(entry.seq));
+            }
             self.on_push(id, vec![entry], now);
         } else {
             self.on_exists(id, Seq(entry.seq), now);
@@ -128,7 +138,7 @@ impl Conversations {
 
     /// The user read up to here on another device, or on this one.
     pub(crate) fn on_read(&mut self, id: ConversationId, seq: Seq, ordinal: u64, elsewhere: bool) {
-        let moved = self.map.get_mut(&id).is_some_and(|conversation| conversation.unread.on_read(seq, ordinal));
+        let moved = self.map.get_mut(&id).is_some_and(|conversation| conversation.read.on_read(seq, ordinal));
         if moved && elsewhere {
             self.backlog.push(Event::Read { conversation: id, read_seq: seq, read_ordinal: ordinal });
         }
@@ -143,7 +153,7 @@ impl Conversations {
             Some(KnownConversation {
                 conversation_id: id.to_bytes(),
                 seq: position.as_u64(),
-                read_seq: conversation.unread.read_seq().as_u64(),
+                read_seq: conversation.read.seq().as_u64(),
             })
         });
         let known = listed.by_ref().take(known_max.max(1)).collect();
@@ -156,6 +166,7 @@ impl Conversations {
         let me = self.me;
         let conversation = self.map.entry(id).or_insert_with(|| Conversation::new(None, me));
         let (first, last) = (Seq(summary.first_seq.max(1)), Seq(summary.last_seq));
+        conversation.expires(last, summary.expiry.unwrap_or_default());
         let timeline = &mut conversation.timeline;
         timeline.exists_up_to(last);
         let start = match (timeline.position(), self.catch_up) {
@@ -166,7 +177,7 @@ impl Conversations {
             }
             _ => first,
         };
-        let read_moved = conversation.unread.on_read(Seq(summary.read_seq), summary.read_ordinal);
+        let read_moved = conversation.read.on_read(Seq(summary.read_seq), summary.read_ordinal);
         let known_before = timeline.position().is_some();
         let acked = Seq(summary.acked_seq);
         let read =
@@ -348,8 +359,9 @@ impl Conversations {
         if !ready.is_empty() {
             self.acks.owe(id, now);
         }
-        for (entry, live) in ready {
-            conversation.unread.on_entry(&entry);
+        for (mut entry, live) in ready {
+            conversation.on_hand_over(id, &mut entry);
+            conversation.read.on_entry(&entry);
             conversation.is_left = matches!(&entry.content,
                 Some(Content::MemberRemoved(removed)) if removed.member_id == self.me.as_u64());
             self.backlog.push(Event::Entry { conversation: id, entry, live });
@@ -404,10 +416,40 @@ impl Conversation {
     fn new(next: Option<Seq>, me: UserId) -> Self {
         Self {
             timeline: Timeline::new(next),
-            unread: Unread::new(me),
+            read: ReadPosition::new(me),
             fetch: Fetching::No,
             is_left: false,
             pushed_during: 0,
+            expiry: (Seq::ZERO, v1::Expiry::default()),
+            own_by_default: BTreeSet::new(),
+        }
+    }
+
+    /// Messages that say nothing else expire like this from `since` on.
+    fn expires(&mut self, since: Seq, expiry: v1::Expiry) {
+        if since >= self.expiry.0 {
+            self.expiry = (since, expiry);
+        }
+    }
+
+    /// The next entry in order of seq.
+    fn on_hand_over(&mut self, id: ConversationId, entry: &mut Entry) {
+        let seq = Seq(entry.seq);
+        let mut is_by_default = false;
+        // What is before this one was handed over already, built or fetched.
+        while let Some(own) = self.own_by_default.first().filter(|&&own| own <= seq) {
+            is_by_default = *own == seq;
+            self.own_by_default.pop_first();
+        }
+        match &mut entry.content {
+            Some(Content::ExpiryChanged(changed)) => self.expires(seq, changed.expiry.unwrap_or_default()),
+            // One that was fetched instead says so itself.
+            Some(Content::Message(message))
+                if is_by_default && (message.expires_ms, message.expires_after_read_ms) == (0, 0) =>
+            {
+                expiry::stamp(message, self.expiry.1, id, entry.sent_ms);
+            }
+            _ => {}
         }
     }
 }

@@ -206,6 +206,48 @@ fn an_own_message_that_a_schedule_sent_does_not_move_the_position_that_a_sync_li
 }
 
 #[test]
+fn an_own_message_expires_as_the_conversation_says_at_its_place() {
+    let (mut conversations, now) = synced();
+    let id = conversation(2);
+    let expiry = |after_ms| v1::Expiry { after_ms, start: v1::ExpiryStart::Sent.into() };
+    let changed = |seq, after_ms| Entry {
+        content: Some(Content::ExpiryChanged(v1::ExpiryChanged { expiry: Some(expiry(after_ms)) })),
+        ..entry(seq)
+    };
+    let own = |seq| Entry { sender_id: ME, sent_ms: 1000, ..entry(seq) };
+    conversations.on_own_entry(id, own(1), true, now);
+    conversations.on_own_entry(id, own(3), true, now);
+    conversations.on_push(id, vec![changed(4, 70)], now);
+    conversations.on_own_entry(id, own(5), false, now);
+    conversations.on_push(id, vec![changed(2, 50)], now);
+    conversations.on_push(id, vec![Entry { sender_id: ME, ..entry(6) }], now);
+    conversations.on_own_entry(id, own(6), true, now);
+    conversations.on_own_entry(id, own(7), true, now);
+    let expires = std::iter::from_fn(|| conversations.backlog.pop()).filter_map(|event| match event {
+        Event::Entry { entry: Entry { content: Some(Content::Message(message)), seq, .. }, .. } => {
+            Some((seq, message.expires_ms))
+        }
+        _ => None,
+    });
+    assert_eq!(expires.collect::<Vec<_>>(), [(1, 0), (3, 1050), (5, 0), (6, 0), (7, 1070)]);
+    assert!(conversations.map.values().all(|one| one.own_by_default.is_empty()));
+}
+
+#[test]
+fn an_own_message_expires_as_a_sync_said() {
+    let (mut conversations, now) = synced();
+    let id = conversation(2);
+    let expiry = Some(v1::Expiry { after_ms: 50, start: v1::ExpiryStart::Read.into() });
+    conversations.on_summary(id, ConversationSummary { expiry, ..summary(id, 0) }, now);
+    conversations.on_own_entry(id, Entry { sender_id: ME, ..entry(1) }, true, now);
+    let handed_over = std::iter::from_fn(|| conversations.backlog.pop()).last();
+    let Some(Event::Entry { entry: Entry { content: Some(Content::Message(message)), .. }, .. }) = handed_over else {
+        panic!("{handed_over:?}")
+    };
+    assert_eq!((message.expires_ms, message.expires_after_read_ms), (0, 50));
+}
+
+#[test]
 fn an_entry_that_comes_again_is_acknowledged_again() {
     let (mut conversations, now) = synced();
     conversations.on_push(conversation(2), entries(1..=1), now);
@@ -263,7 +305,7 @@ proptest! {
                     all.on_push(id, vec![old.clone()], now);
                 },
                 4 => if let Some(own) = log.last() {
-                    all.on_own_entry(id, own.clone(), now);
+                    all.on_own_entry(id, own.clone(), true, now);
                 },
                 5 => all.on_connection_lost(),
                 6 => if !log.is_empty() {

@@ -3,6 +3,7 @@
 use crate::{
     ClientConfig, ConnectError, ConnectionState, Event, Events, SendError, Sent,
     backoff::{self, Backoff},
+    clock::ServerClock,
     close::Verdict,
     command::{Command, LinkState, NewMessage},
     connector::{Connector, Established, Identity},
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) events: Events,
     pub(crate) endpoint: Endpoint,
     pub(crate) outbox_messages_max: usize,
+    pub(crate) clock: ServerClock,
 }
 
 /// Connects, logs in and starts the task.
@@ -41,6 +43,7 @@ pub(crate) async fn start(config: ClientConfig) -> Result<Parts, ConnectError> {
     let first = connect_first(&mut connector, backoff, wait_for_server).await?;
     let endpoint = connector.endpoint().ok_or_else(|| ConnectError::Unreachable("no socket".into()))?.clone();
 
+    let clock = connector.clock();
     let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
     let (shutdown, shutdown_receiver) = mpsc::channel(1);
     let (event_sender, events) = mpsc::channel(limits.events_max.max(1));
@@ -52,12 +55,14 @@ pub(crate) async fn start(config: ClientConfig) -> Result<Parts, ConnectError> {
         events: event_sender,
         link: link_sender,
         identity: identity.clone(),
+        clock: clock.clone(),
         conversations: Conversations::new(first.identity.user_id, catch_up, limits, &known),
         outbox: Outbox::new(limits.sends_in_flight_max, limits.sends_in_flight_per_conversation_max, backoff::REFUSED),
     };
     tokio::spawn(driver.run(connector, backoff, first));
     let outbox_messages_max = limits.outbox_messages_max.max(1);
-    Ok(Parts { commands, shutdown, link, identity, events: Events::new(events), endpoint, outbox_messages_max })
+    let events = Events::new(events, clock.clone());
+    Ok(Parts { commands, shutdown, link, identity, events, endpoint, outbox_messages_max, clock })
 }
 
 /// The state of one client that outlives its connections.
@@ -67,6 +72,7 @@ pub(crate) struct Driver {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) link: watch::Sender<LinkState>,
     pub(crate) identity: Arc<RwLock<Identity>>,
+    pub(crate) clock: ServerClock,
     pub(crate) conversations: Conversations,
     pub(crate) outbox: Outbox<Claim>,
 }
@@ -179,6 +185,8 @@ impl Driver {
             body: message.body,
             content_type: message.content_type,
             repeated: message.repeated,
+            expiry: message.expiry,
+            deliver_by_ms: message.deliver_by_ms,
             reply: Claim { reply: message.reply, _room: message.room },
         });
     }

@@ -1,5 +1,6 @@
 //! What the application hears from the client.
 
+use crate::{clock::ServerClock, expiry};
 use futures_util::Stream;
 use godwit_proto::{
     ClientMsgId, ConversationId, Seq,
@@ -19,6 +20,20 @@ pub enum Event {
     State(ConnectionState),
     /// The next entry of a conversation. Per conversation strictly in order of seq, without gaps and without repetition,
     /// own messages included, across reconnects.
+    ///
+    /// Entries also tell what becomes of messages that were handed over before, and name them by their seqs:
+    /// [`Expired`](godwit_proto::v1::Expired) that they have disappeared,
+    /// [`Undelivered`](godwit_proto::v1::Undelivered) who did not get one in time, which may be this user. The application
+    /// drops them. One that went before it was handed over comes as the [`Withdrawn`](godwit_proto::v1::Withdrawn) in its
+    /// place, and so does one whose `expires_ms` has passed by [`Client::server_time_ms`](crate::Client::server_time_ms) when
+    /// the application takes the event, even if the server's word is still to come.
+    /// [`ExpiryChanged`](godwit_proto::v1::ExpiryChanged) says how messages expire from there on.
+    ///
+    /// The entry of an own message is built here, from the answer. Whether it expires as the conversation says is known once
+    /// a [`Summary`](Self::Summary) or an entry told so: not in a conversation of [`ClientConfig::known`] in which nothing
+    /// happened since. The server says when it has expired in any case.
+    ///
+    /// [`ClientConfig::known`]: crate::ClientConfig::known
     Entry {
         /// Where.
         conversation: ConversationId,
@@ -99,21 +114,34 @@ pub enum ConnectionState {
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<Event>,
+    clock: ServerClock,
 }
 
 impl Events {
-    pub(crate) fn new(receiver: mpsc::Receiver<Event>) -> Self {
-        Self { receiver }
+    pub(crate) fn new(receiver: mpsc::Receiver<Event>, clock: ServerClock) -> Self {
+        Self { receiver, clock }
     }
 
     /// The next event, or `None` after [`ConnectionState::Closed`]. May be dropped while it waits; nothing gets lost.
     pub async fn next(&mut self) -> Option<Event> {
-        self.receiver.recv().await
+        let event = self.receiver.recv().await?;
+        Some(self.current(event))
     }
 
     /// The next event if it is there already.
     pub fn try_next(&mut self) -> Option<Event> {
-        self.receiver.try_recv().ok()
+        let event = self.receiver.try_recv().ok()?;
+        Some(self.current(event))
+    }
+
+    /// The event as it is now: it may have waited long.
+    fn current(&self, mut event: Event) -> Event {
+        match &mut event {
+            Event::Entry { entry, .. } => expiry::withdraw_expired(entry, self.clock.now_ms()),
+            Event::Summary(summary) => expiry::withdraw_expired_last(summary, self.clock.now_ms()),
+            _ => {}
+        }
+        event
     }
 }
 
@@ -121,6 +149,7 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.receiver.poll_recv(cx)
+        let event = self.receiver.poll_recv(cx);
+        event.map(|event| event.map(|event| self.current(event)))
     }
 }

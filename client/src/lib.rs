@@ -5,6 +5,8 @@
 //! - A message given to [`Client::schedule`] is sent by the server when it is due, whether the client is there or not.
 //! - [`Events`] carries every entry of every conversation exactly once and in order of seq, whatever was lost, repeated or
 //!   reordered on the way.
+//! - A message may disappear, or its delivery end, at a time that its sender chose ([`SendOptions`], [`Client::set_expiry`]);
+//!   no message is handed to the application after its time.
 //! - Everything that waits is bounded by a field of [`ClientLimits`]; an application that does not read its events stops
 //!   the stream, not the sends.
 //!
@@ -20,6 +22,7 @@ mod backlog;
 mod backoff;
 mod bulk;
 mod client;
+mod clock;
 mod close;
 mod command;
 mod config;
@@ -29,11 +32,13 @@ mod driver;
 mod endpoint;
 mod error;
 mod events;
+mod expiry;
 mod fetches;
 mod frames;
 mod lanes;
 mod outbox;
 mod patience;
+mod position;
 mod requests;
 mod session;
 mod timeline;
@@ -46,6 +51,7 @@ pub use config::{CatchUp, ClientConfig, ClientLimits, Credentials, InvalidTrust,
 pub use endpoint::SharedEndpoint;
 pub use error::{ConnectError, Refusal, RequestError, SendError};
 pub use events::{ConnectionState, Event, Events};
+pub use expiry::Expiry;
 pub use godwit_proto::{self as proto, ClientMsgId, ConversationId, ConversationKind, DeviceId, Seq, UserId, v1};
 pub use requests::{Heartbeat, Logout, Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
 pub use unread::Unread;

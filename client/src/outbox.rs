@@ -4,7 +4,7 @@ use crate::{Backoff, Refusal};
 use bytes::Bytes;
 use godwit_proto::{
     ClientMsgId, ConversationId,
-    v1::{ErrorCode, SendRequest},
+    v1::{ErrorCode, Expiry, SendRequest},
 };
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -39,6 +39,10 @@ pub(crate) struct Pending<R> {
     pub(crate) content_type: String,
     /// It may have reached the server before.
     pub(crate) repeated: bool,
+    /// `None`: as the conversation says.
+    pub(crate) expiry: Option<Expiry>,
+    /// 0: none.
+    pub(crate) deliver_by_ms: u64,
     pub(crate) reply: R,
 }
 
@@ -268,7 +272,8 @@ impl<R> Queue<R> {
             content_type: message.content_type.clone(),
             first_attempt: slot.attempts == 0 && !message.repeated,
             after_client_msg_id: after.map_or_else(Bytes::new, |(id, _)| id.to_bytes()),
-            ..SendRequest::default()
+            expiry: message.expiry,
+            deliver_by_ms: message.deliver_by_ms,
         };
         slot.attempts += 1;
         (slot.in_flight, slot.held, slot.after) = (true, false, after);

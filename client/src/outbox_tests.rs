@@ -29,6 +29,8 @@ fn message_in(conversation: ConversationId, raw: u8) -> Pending<u8> {
         body: Bytes::new(),
         content_type: String::new(),
         repeated: false,
+        expiry: None,
+        deliver_by_ms: 0,
         reply: raw,
     }
 }

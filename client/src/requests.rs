@@ -26,6 +26,7 @@ macro_rules! expect {
 }
 
 // Below the macro, which it uses.
+mod expiry;
 mod schedule;
 
 pub use schedule::{Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
@@ -151,7 +152,10 @@ impl Client {
             before_ms: after.and_then(|summary| summary.last_entry.as_ref()).map_or(0, |entry| entry.sent_ms),
             before_conversation_id: after.map_or_else(Bytes::new, |summary| summary.conversation_id.clone()),
         };
-        expect!(self.ask_bulk(Body::ListConversations(request)).await?, ListConversations)
+        let mut page = expect!(self.ask_bulk(Body::ListConversations(request)).await?, ListConversations)?;
+        let now_ms = self.server_time_ms();
+        page.conversations.iter_mut().for_each(|summary| crate::expiry::withdraw_expired_last(summary, now_ms));
+        Ok(page)
     }
 
     /// A page of a conversation's log. `from` 0 with [`Direction::Backward`] starts at the newest entry; `limit` 0 asks for
@@ -169,7 +173,10 @@ impl Client {
             direction: direction.into(),
             limit,
         };
-        expect!(self.ask_bulk(Body::History(request)).await?, History)
+        let mut page = expect!(self.ask_bulk(Body::History(request)).await?, History)?;
+        let now_ms = self.server_time_ms();
+        page.entries.iter_mut().for_each(|entry| crate::expiry::withdraw_expired(entry, now_ms));
+        Ok(page)
     }
 
     /// Measures the path and reads the server's clock.

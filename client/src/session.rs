@@ -6,6 +6,7 @@ use crate::{
     command::{Answer, Command, Link},
     connector::Established,
     driver::{Claim, Driver, Stop},
+    expiry,
     fetches::{Fetched, Fetches},
     frames::{FrameFault, FrameReader, encode_request},
     lanes::Lanes,
@@ -292,6 +293,9 @@ impl Session {
     }
 
     fn on_frame(&mut self, frame: ServerFrame, driver: &mut Driver, now: Instant) {
+        if let Some(Reply::Heartbeat(heartbeat)) = &frame.body {
+            driver.clock.on_reading(heartbeat.server_time_ms);
+        }
         match (frame.body, self.requests.remove(&frame.request_id)) {
             (Some(Reply::ResyncRequired(_)), _) => self.fetches.resync(),
             (body, Some(Request::Send { conversation, client_msg_id })) => {
@@ -337,6 +341,7 @@ impl Effect {
             Body::AddMembers(request) => (&request.conversation_id, Self::Changed),
             Body::RemoveMember(request) => (&request.conversation_id, Self::Changed),
             Body::Leave(request) => (&request.conversation_id, Self::Left),
+            Body::SetExpiry(request) => (&request.conversation_id, Self::Changed),
             Body::MarkRead(request) => (&request.conversation_id, Self::Read),
             _ => return Self::None,
         };
@@ -354,6 +359,7 @@ impl Effect {
             (Self::Changed(id), Reply::ChangeMembers(changed)) if changed.seq > 0 => {
                 conversations.on_exists(id, Seq(changed.seq), now);
             }
+            (Self::Changed(id), Reply::SetExpiry(set)) if set.seq > 0 => conversations.on_exists(id, Seq(set.seq), now),
             (Self::Left(id), Reply::ChangeMembers(_)) => conversations.on_removed(id),
             (Self::Read(id), Reply::MarkRead(read)) => {
                 conversations.on_read(id, Seq(read.read_seq), read.read_ordinal, false);
@@ -427,20 +433,24 @@ fn on_send_answered(
 /// The sender's own device gets no push: the acknowledgement is how the entry comes to be here.
 fn on_accepted(message: Pending<Claim>, accepted: SendResponse, driver: &mut Driver, now: Instant) {
     let SendResponse { seq, ordinal, sent_ms } = accepted;
+    let mut content = Message {
+        body: message.body,
+        content_type: message.content_type,
+        deliver_by_ms: message.deliver_by_ms,
+        ..Message::default()
+    };
+    if let Some(expiry) = message.expiry {
+        expiry::stamp(&mut content, expiry, message.conversation, sent_ms);
+    }
     let entry = Entry {
         seq,
         ordinal,
         sent_ms,
         sender_id: driver.user_id().as_u64(),
         client_msg_id: message.client_msg_id.to_bytes(),
-        content: Some(Content::Message(Message {
-            body: message.body,
-            content_type: message.content_type,
-            scheduled: false,
-            ..Message::default()
-        })),
+        content: Some(Content::Message(content)),
     };
-    driver.conversations.on_own_entry(message.conversation, entry, now);
+    driver.conversations.on_own_entry(message.conversation, entry, message.expiry.is_none(), now);
     // An error says that the application dropped the handle.
     let _ = message.reply.reply.send(Ok(Sent { seq: Seq(seq), ordinal, sent_ms }));
 }

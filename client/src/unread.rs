@@ -1,38 +1,39 @@
 //! Unread messages of one conversation, derived from positions and never counted.
 
+use crate::position::ReadPosition;
 use godwit_proto::{
     Seq, UserId,
     v1::{ConversationSummary, Entry, entry::Content},
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// How far one user has read one conversation, and how much there is.
 ///
 /// The position is the furthest of: read on any device, own last message sent by hand, joined. Everything unread-worthy
-/// after it is unread, except what a schedule sent for the user: that is neither unread for its author nor a sign that they
-/// read what is before it. Feed it a [`ConversationSummary`], every entry, and every read position; the order and
-/// repetitions do not matter.
+/// after it is unread, except what a schedule sent for the user, what has disappeared, and what was not delivered to the
+/// user in time. Feed it a [`ConversationSummary`], every entry, and every read position; the order and repetitions do not
+/// matter. It keeps a few words for each exception after the position, of those that entries told of.
 ///
-/// One case needs entries from before the summary: the user read on another device, but only a part of what the summary
-/// counted. Until they are fed, own scheduled messages in the other part count as unread.
+/// Two cases need entries from before the summary. The user read on another device, but only a part of what the summary
+/// counted: until they are fed, the exceptions in the other part count as unread. And a message disappears that the summary
+/// excepted for another reason: until its own entry is fed, it is excepted twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
-    me: UserId,
+    position: ReadPosition,
     last_seq: Seq,
     last_ordinal: u64,
-    read_seq: Seq,
-    read_ordinal: u64,
-    /// Own scheduled messages after the position, of those entries that were fed. The server lets there be 256 at most.
-    scheduled: BTreeSet<Seq>,
+    /// The exceptions after the position, of which an entry told: the message, and the first entry that is known to say so.
+    /// [`Seq::ZERO`] while only the marker in its place is known, which does not say since when it stands there.
+    excepted: BTreeMap<Seq, Seq>,
     told: Told,
 }
 
-/// What a summary said about own scheduled messages. The furthest one counts.
+/// What a summary said about exceptions. The furthest one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Told {
     /// They are after this one,
     read_seq: Seq,
-    /// and not after this one.
+    /// and no entry after this one says so.
     last_seq: Seq,
     count: u64,
 }
@@ -41,12 +42,10 @@ impl Unread {
     /// Nothing known yet.
     pub fn new(me: UserId) -> Self {
         Self {
-            me,
+            position: ReadPosition::new(me),
             last_seq: Seq::ZERO,
             last_ordinal: 0,
-            read_seq: Seq::ZERO,
-            read_ordinal: 0,
-            scheduled: BTreeSet::new(),
+            excepted: BTreeMap::new(),
             told: Told { read_seq: Seq::ZERO, last_seq: Seq::ZERO, count: 0 },
         }
     }
@@ -63,45 +62,41 @@ impl Unread {
     /// An entry of the conversation. Writing a message says that its author read what is before it; scheduling one or
     /// changing the members of a group does not.
     pub fn on_entry(&mut self, entry: &Entry) {
-        self.on_last(Seq(entry.seq), entry.ordinal);
-        let me = self.me.as_u64();
-        let moves = match &entry.content {
-            Some(Content::Message(message)) if message.scheduled => {
-                if entry.sender_id == me && Seq(entry.seq) > self.read_seq {
-                    self.scheduled.insert(Seq(entry.seq));
-                }
-                false
-            }
-            Some(Content::Message(_)) => entry.sender_id == me,
-            Some(Content::GroupCreated(created)) => entry.sender_id == me || created.member_ids.contains(&me),
-            Some(Content::MembersAdded(added)) => added.member_ids.contains(&me),
-            Some(_) | None => false,
-        };
-        if moves {
-            self.on_read(Seq(entry.seq), entry.ordinal);
+        let seq = Seq(entry.seq);
+        self.on_last(seq, entry.ordinal);
+        if self.position.on_entry(entry) {
+            self.forget_read();
+        }
+        let (me, is_own) = (self.position.me(), entry.sender_id == self.position.me());
+        match &entry.content {
+            Some(Content::Message(message)) if message.scheduled && is_own => self.except(seq, seq),
+            Some(Content::Withdrawn(withdrawn)) if withdrawn.scheduled && is_own => self.except(seq, seq),
+            Some(Content::Withdrawn(_)) => self.except(seq, Seq::ZERO),
+            Some(Content::Expired(expired)) => expired.seqs.iter().for_each(|&gone| self.except(Seq(gone), seq)),
+            Some(Content::Undelivered(missed)) if missed.member_ids.contains(&me) => self.except(Seq(missed.seq), seq),
+            Some(_) | None => {}
         }
     }
 
     /// The user read up to `seq`, here or on another device. Returns whether that moved the position.
     pub fn on_read(&mut self, seq: Seq, ordinal: u64) -> bool {
-        let moved = seq > self.read_seq;
+        let moved = self.position.on_read(seq, ordinal);
         if moved {
-            (self.read_seq, self.read_ordinal) = (seq, ordinal);
-            self.scheduled.retain(|&own| own > seq);
+            self.forget_read();
         }
         moved
     }
 
     /// How many messages are unread.
     pub fn count(&self) -> u64 {
-        let fed = self.scheduled.len() as u64;
-        let after_position = self.last_ordinal.saturating_sub(self.read_ordinal);
-        after_position.saturating_sub(fed).saturating_sub(self.scheduled_unfed())
+        let fed = self.excepted.len() as u64;
+        let after_position = self.last_ordinal.saturating_sub(self.position.ordinal());
+        after_position.saturating_sub(fed).saturating_sub(self.excepted_unfed())
     }
 
     /// The position that unread counts from.
     pub fn read_seq(&self) -> Seq {
-        self.read_seq
+        self.position.seq()
     }
 
     /// The newest seq heard of.
@@ -109,13 +104,32 @@ impl Unread {
         self.last_seq
     }
 
-    /// Own scheduled messages after the position that only a summary told of.
-    fn scheduled_unfed(&self) -> u64 {
-        if self.told.read_seq != self.read_seq {
+    /// Exceptions after the position that only a summary told of.
+    fn excepted_unfed(&self) -> u64 {
+        if self.told.read_seq != self.position.seq() || self.told.count == 0 {
             return 0;
         }
-        let fed = self.scheduled.range(..=self.told.last_seq).count() as u64;
+        let upto = self.told.last_seq;
+        let fed = self.excepted.range(..=upto).filter(|&(_, &since)| since <= upto).count() as u64;
         self.told.count.saturating_sub(fed)
+    }
+
+    /// A message is not unread, as the entry `since` says.
+    fn except(&mut self, seq: Seq, since: Seq) {
+        if seq <= self.position.seq() {
+            return;
+        }
+        let known = self.excepted.entry(seq).or_insert(since);
+        *known = match (*known, since) {
+            (Seq::ZERO, since) => since,
+            (known, Seq::ZERO) => known,
+            (known, since) => known.min(since),
+        };
+    }
+
+    fn forget_read(&mut self) {
+        let next = Seq(self.position.seq().as_u64().saturating_add(1));
+        self.excepted = self.excepted.split_off(&next);
     }
 
     fn on_last(&mut self, seq: Seq, ordinal: u64) {

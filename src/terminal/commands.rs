@@ -1,6 +1,7 @@
 //! What a line of input means.
 
 use super::{
+    expiry::Expire,
     planned::Which,
     sanitize,
     when::{When, WhenError},
@@ -64,6 +65,8 @@ pub enum Command {
     },
     /// Send a scheduled message now.
     SendNow(Which),
+    /// Show or set how messages disappear, or send one that does.
+    Expire(Expire),
     /// Revoke this device's token and end.
     Logout,
     /// Show the commands.
@@ -104,7 +107,7 @@ pub enum CommandError {
 }
 
 /// Every command, and what it does.
-pub const COMMANDS: [(&str, &str); 15] = [
+pub const COMMANDS: [(&str, &str); 16] = [
     (TO, "open a conversation: bob, or #title for a group"),
     (GROUP, "make a group; a title of several words goes in quotes"),
     (ADD, "add people to this group"),
@@ -117,6 +120,7 @@ pub const COMMANDS: [(&str, &str); 15] = [
     (CANCEL, "take it back: its number there, or how its id begins"),
     (RESCHEDULE, "send it at another time, with another text if one follows"),
     (SEND_NOW, "send it now; what is sent again and again goes on"),
+    (EXPIRE, "messages disappear: 1h, 1h read, off; 1h: TEXT for one"),
     ("/logout", "log this device out and quit"),
     ("/help", "show this"),
     ("/quit", "quit; so does Ctrl-C"),
@@ -127,9 +131,13 @@ const GROUP: &str = "/group TITLE NAME…";
 const ADD: &str = "/add NAME…";
 const REMOVE: &str = "/remove NAME…";
 const SCHEDULE: &str = "/schedule TIME TEXT";
+const EXPIRE: &str = "/expire [TIME]";
 const CANCEL: &str = "/cancel NUMBER";
 const RESCHEDULE: &str = "/reschedule NUMBER TIME";
 const SEND_NOW: &str = "/sendnow NUMBER";
+
+/// How it is written, at length.
+const EXPIRE_HOW: &str = "/expire 1h, /expire 1h read, /expire off, or /expire 10m: TEXT";
 
 /// The commands, for the help of the command line.
 pub fn help() -> String {
@@ -181,6 +189,7 @@ pub fn parse(line: &str) -> Result<Line, CommandError> {
             Command::Reschedule { which, when, text: Some(text.to_owned()).filter(|text| !text.is_empty()) }
         }
         "sendnow" => Command::SendNow(Which::parse(rest).ok_or(CommandError::Usage(SEND_NOW))?),
+        "expire" => Command::Expire(Expire::parse(rest).ok_or(CommandError::Usage(EXPIRE_HOW))?),
         "logout" => alone(rest, "/logout", Command::Logout)?,
         "help" => Command::Help,
         "quit" => alone(rest, "/quit", Command::Quit)?,
@@ -309,6 +318,8 @@ mod tests {
             ("/schedule in 20m ", SCHEDULE),
             ("/scheduled all", "/scheduled"),
             ("/cancel", CANCEL),
+            ("/expire soon", EXPIRE_HOW),
+            ("/expire 1h:", EXPIRE_HOW),
             ("/cancel 1 2", CANCEL),
             ("/reschedule 1", RESCHEDULE),
             ("/reschedule x 18:30", RESCHEDULE),
@@ -354,7 +365,8 @@ mod tests {
     fn every_command_of_the_help_is_understood() {
         for (usage, _) in COMMANDS {
             let line = usage.replace("TITLE", "t").replace("NAME…", "a b").replace("NAME", "a");
-            let line = line.replace("TIME", "18:30").replace("TEXT", "hi").replace("NUMBER", "1");
+            let line =
+                line.replace("[TIME]", "1h").replace("TIME", "18:30").replace("TEXT", "hi").replace("NUMBER", "1");
             assert!(matches!(parse(&line), Ok(Line::Command(_))), "{line}");
         }
     }

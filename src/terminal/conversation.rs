@@ -1,14 +1,15 @@
 //! One conversation, as the screen knows it.
 
 use super::{
+    expiry::Gone,
     input_line::InputLine,
     people::People,
     timeline::{Item, ItemContent, Timeline},
     wording,
 };
 use godwit_client::{
-    ClientMsgId, ConversationId, ConversationKind, Unread, UserId,
-    v1::{ConversationSummary, Entry, entry::Content},
+    ClientMsgId, ConversationId, ConversationKind, Expiry, Unread, UserId,
+    v1::{ConversationSummary, Direction, Entry, HistoryResponse, entry::Content},
 };
 use std::collections::VecDeque;
 
@@ -23,6 +24,7 @@ const SNIPPET_CHARS_MAX: usize = 120;
 pub struct Conversation {
     /// Which.
     pub id: ConversationId,
+    me: UserId,
     /// The title of a group, once it is known.
     pub title: Option<String>,
     /// How much is unread.
@@ -33,6 +35,8 @@ pub struct Conversation {
     pub active_ms: u64,
     /// What happened last.
     pub snippet: Option<Snippet>,
+    /// How messages disappear that say nothing else, once it is described.
+    pub expiry: Expiry,
     /// The entries in memory.
     pub timeline: Timeline,
     /// Own messages that are not in the log yet, in order.
@@ -48,10 +52,14 @@ pub struct Conversation {
 /// The newest entry, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet {
+    /// Its place.
+    pub seq: u64,
     /// Who wrote it.
     pub sender_id: u64,
     /// One line.
     pub text: String,
+    /// When it disappears, by the server's clock; 0: not at a known time.
+    pub expires_ms: u64,
 }
 
 /// An own message on its way into the log.
@@ -98,11 +106,13 @@ impl Conversation {
     pub fn new(id: ConversationId, me: UserId) -> Self {
         Self {
             id,
+            me,
             title: None,
             unread: Unread::new(me),
             is_described: false,
             active_ms: 0,
             snippet: None,
+            expiry: Expiry::Never,
             timeline: Timeline::new(),
             outgoing: VecDeque::new(),
             anchor: Anchor::End,
@@ -134,17 +144,20 @@ impl Conversation {
     pub fn on_summary(&mut self, summary: &ConversationSummary) {
         self.is_described = true;
         self.unread.on_summary(summary);
+        self.expiry = summary.expiry.unwrap_or_default().into();
         self.timeline.on_bounds(summary.first_seq, summary.last_seq);
         if self.is_group() {
             self.title = Some(super::sanitize::line(&summary.title));
         }
-        if let Some(last) = summary.last_entry.as_ref().filter(|last| last.sent_ms >= self.active_ms) {
+        // What was newer may be gone.
+        let is_news = |last: &&Entry| last.sent_ms >= self.active_ms || self.snippet.is_none();
+        if let Some(last) = summary.last_entry.as_ref().filter(is_news) {
             self.notice(&Item::new(last));
         }
     }
 
-    /// The next entry.
-    pub fn on_entry(&mut self, entry: &Entry) {
+    /// The next entry. Returns whether the newest message is gone, and nothing is known that could stand for it in the list.
+    pub fn on_entry(&mut self, entry: &Entry) -> bool {
         self.unread.on_entry(entry);
         if entry.seq == 1 {
             self.is_described = true;
@@ -155,7 +168,31 @@ impl Conversation {
         let item = Item::new(entry);
         self.outgoing.retain(|own| Some(own.client_msg_id) != item.client_msg_id);
         self.notice(&item);
+        if let ItemContent::ExpiryChanged(expiry) = item.content {
+            self.expiry = expiry;
+        }
+        let had_snippet = self.snippet.is_some();
+        self.withdraw_named(&item.content);
         self.timeline.on_entry(item);
+        had_snippet && self.snippet.is_none()
+    }
+
+    /// A page that was asked for. It may be older than what entries have told since.
+    pub fn on_page(&mut self, direction: Direction, page: &HistoryResponse) {
+        page.entries.iter().for_each(|entry| self.unread.on_entry(entry));
+        self.timeline.on_page(direction, page);
+        let is_note = |item: &&Item| matches!(item.content, ItemContent::Expired(_) | ItemContent::Undelivered { .. });
+        let notes: Vec<ItemContent> = self.timeline.items().filter(is_note).map(|item| item.content.clone()).collect();
+        notes.iter().for_each(|note| self.withdraw_named(note));
+    }
+
+    /// Whether there is a line on the screen for an entry.
+    pub fn shows(&self, item: &Item) -> bool {
+        match item.content {
+            ItemContent::Expired(_) => false,
+            ItemContent::Undelivered { .. } => item.sender_id == self.me.as_u64(),
+            _ => true,
+        }
     }
 
     /// What became of an own message.
@@ -176,15 +213,43 @@ impl Conversation {
         self.outgoing.iter().filter(|own| own.state == OutgoingState::Pending).count()
     }
 
-    fn notice(&mut self, item: &Item) {
-        self.active_ms = self.active_ms.max(item.sent_ms);
-        let text = match &item.content {
-            ItemContent::Text(text) => text.chars().take(SNIPPET_CHARS_MAX).collect::<String>().replace('\n', " "),
-            ItemContent::Unknown => return,
-            change => wording::change_in_short(change, item.sender_id).to_owned(),
+    /// Drops the messages that an entry says are gone.
+    fn withdraw_named(&mut self, note: &ItemContent) {
+        let (seqs, gone) = match note {
+            ItemContent::Expired(seqs) => (seqs.as_slice(), Gone::Expired),
+            ItemContent::Undelivered { seq, members } if members.contains(&self.me.as_u64()) => {
+                (std::slice::from_ref(seq), Gone::Missed)
+            }
+            _ => return,
         };
-        self.snippet = Some(Snippet { sender_id: item.sender_id, text });
+        seqs.iter().for_each(|&seq| self.timeline.withdraw(seq, gone));
+        if self.snippet.as_ref().is_some_and(|snippet| seqs.contains(&snippet.seq)) {
+            self.snippet = self.timeline.items().rev().find_map(snippet_of);
+        }
     }
+
+    fn notice(&mut self, item: &Item) {
+        // Nothing happened that there is something to show of.
+        if matches!(item.content, ItemContent::Gone(_) | ItemContent::Expired(_) | ItemContent::Undelivered { .. }) {
+            return;
+        }
+        self.active_ms = self.active_ms.max(item.sent_ms);
+        if let Some(snippet) = snippet_of(item) {
+            self.snippet = Some(snippet);
+        }
+    }
+}
+
+/// An entry in short, if there is something to show of it.
+fn snippet_of(item: &Item) -> Option<Snippet> {
+    let text = match &item.content {
+        ItemContent::Text(text) => text.chars().take(SNIPPET_CHARS_MAX).collect::<String>().replace('\n', " "),
+        ItemContent::Unknown | ItemContent::Gone(_) | ItemContent::Expired(_) | ItemContent::Undelivered { .. } => {
+            return None;
+        }
+        change => wording::change_in_short(change, item.sender_id).to_owned(),
+    };
+    Some(Snippet { seq: item.seq, sender_id: item.sender_id, text, expires_ms: item.expires_ms })
 }
 
 #[cfg(test)]

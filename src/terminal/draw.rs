@@ -2,7 +2,7 @@
 
 use super::{
     commands::COMMANDS,
-    conversation::Conversation,
+    conversation::{Conversation, Snippet},
     every,
     flow::Flow,
     keys::KEYS,
@@ -54,20 +54,20 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, now: Now) -> Drawn {
         return match model.selected() {
             Some(conversation) => draw_messages(frame, model, now, conversation, body),
             None => {
-                draw_list(frame, model, now, body);
+                let changes_ms = draw_list(frame, model, now, body);
                 draw_overlay(frame, model, now, body);
-                Drawn::default()
+                Drawn { changes_ms, ..Drawn::default() }
             }
         };
     }
     let list_width = (area.width * 3 / 10).clamp(20, 34);
     let columns = [Constraint::Length(list_width), Constraint::Length(1), Constraint::Fill(1)];
     let [list, border, messages] = Layout::horizontal(columns).areas(body);
-    draw_list(frame, model, now, Rect { width: list.width.saturating_sub(1), ..list });
+    let changes_ms = draw_list(frame, model, now, Rect { width: list.width.saturating_sub(1), ..list });
     let bar = (0..border.height).map(|_| Line::styled("│", theme::DIM)).collect::<Vec<_>>();
     frame.render_widget(Paragraph::new(bar), border);
     let messages = inset(messages);
-    match model.selected() {
+    let drawn = match model.selected() {
         Some(conversation) => draw_messages(frame, model, now, conversation, messages),
         None => {
             if model.overlay.is_none() {
@@ -76,7 +76,8 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, now: Now) -> Drawn {
             draw_overlay(frame, model, now, messages);
             Drawn::default()
         }
-    }
+    };
+    Drawn { changes_ms: [drawn.changes_ms, changes_ms].into_iter().flatten().min(), ..drawn }
 }
 
 fn draw_state(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
@@ -102,7 +103,9 @@ fn draw_state(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
     frame.render_widget(Line::from(spans.to_vec()), area);
 }
 
-fn draw_list(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
+/// Returns when a row is to be written otherwise, by the server's clock.
+fn draw_list(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) -> Option<u64> {
+    let mut changes_ms: Option<u64> = None;
     let row_height: u16 = if area.height >= TWO_ROWS_FROM { 2 } else { 1 };
     let rows = usize::from(area.height / row_height).max(1);
     let selected = model.selected_index();
@@ -124,7 +127,11 @@ fn draw_list(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
             ms => model.session.stamp(ms).short(&today),
         };
         let name = conversation.name(model.session.me, &model.people);
-        let snippet = snippet(model, conversation);
+        let expires_ms = conversation.snippet.as_ref().map_or(0, |snippet| snippet.expires_ms);
+        if expires_ms > now.server_ms {
+            changes_ms = Some(changes_ms.map_or(expires_ms, |at_ms| at_ms.min(expires_ms)));
+        }
+        let snippet = snippet(model, now, conversation);
         let lines = if row_height == 2 {
             vec![
                 row_line(&name, theme::TITLE, &time, theme::DIM, width),
@@ -135,6 +142,7 @@ fn draw_list(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
         };
         frame.render_widget(Paragraph::new(lines).style(style), place);
     }
+    changes_ms
 }
 
 /// Something on the left, cut off where it meets what stands on the right.
@@ -149,11 +157,12 @@ fn row_line(left: &str, left_style: Style, right: &str, right_style: Style, widt
     ])
 }
 
-fn snippet(model: &Model, conversation: &Conversation) -> String {
+fn snippet(model: &Model, now: Now, conversation: &Conversation) -> String {
     if let Some(own) = conversation.outgoing.back() {
         return format!("… {}", own.text.replace('\n', " "));
     }
-    let Some(snippet) = &conversation.snippet else { return String::new() };
+    let is_there = |snippet: &&Snippet| !(1..=now.server_ms).contains(&snippet.expires_ms);
+    let Some(snippet) = conversation.snippet.as_ref().filter(is_there) else { return String::new() };
     if snippet.sender_id == model.session.me.as_u64() {
         format!("you: {}", snippet.text)
     } else if conversation.is_group() {
@@ -168,7 +177,7 @@ fn draw_messages(frame: &mut Frame<'_>, model: &Model, now: Now, conversation: &
         Layout::vertical([Constraint::Length(u16::from(area.height >= 3)), Constraint::Fill(1)]).areas(area);
     let width = usize::from(rest.width);
     let height = usize::from(rest.height);
-    let flow = Flow::new(model, conversation, width);
+    let flow = Flow::new(model, conversation, width, now.server_ms);
     let visible = flow.visible(conversation.anchor, height);
     let shows_end = visible.shows_end && conversation.timeline.reaches_end();
     let is_empty = visible.lines.is_empty();
@@ -187,7 +196,8 @@ fn draw_messages(frame: &mut Frame<'_>, model: &Model, now: Now, conversation: &
         frame.render_widget(Line::styled("loading…", theme::DIM), Rect { height: 1, ..rest });
     }
     draw_overlay(frame, model, now, area);
-    Drawn { width, height, shows_first: visible.shows_first && height > 0, shows_end }
+    let changes_ms = flow.changes_ms();
+    Drawn { width, height, shows_first: visible.shows_first && height > 0, shows_end, changes_ms }
 }
 
 fn draw_welcome(frame: &mut Frame<'_>, model: &Model, area: Rect) {

@@ -2,7 +2,7 @@
 
 use super::{planned::Planned, requests::ActionError, when::Choice};
 use godwit_client::{
-    ClientMsgId, ConversationId, Repeat, RequestError, ScheduleChange, SendError, Sent, Seq, UserId,
+    ClientMsgId, ConversationId, Expiry, Repeat, RequestError, ScheduleChange, SendError, Sent, Seq, UserId,
     v1::{ConversationSummary, Direction, HistoryResponse, MarkReadResponse, Member, ScheduledMessage, UserProfile},
 };
 
@@ -17,6 +17,8 @@ pub enum Effect {
         client_msg_id: ClientMsgId,
         /// What it says.
         body: String,
+        /// When it disappears; `None`: as the conversation says.
+        expiry: Option<Expiry>,
     },
     /// Everything up to `seq` was seen.
     MarkRead {
@@ -73,6 +75,13 @@ pub enum Effect {
     },
     /// Send the scheduled message now whose id begins with these digits.
     SendNow(String),
+    /// Set how messages disappear that say nothing else.
+    SetExpiry {
+        /// Of which conversation.
+        conversation: ConversationId,
+        /// How.
+        expiry: Expiry,
+    },
     /// Revoke this device's token.
     Logout,
 }
@@ -192,6 +201,8 @@ pub enum Reply {
     },
     /// Of [`Effect::SendNow`]. Its entry arrives by itself.
     SentNow(Result<Sent, ActionError>),
+    /// Of [`Effect::SetExpiry`]. The change itself arrives as an entry.
+    ExpirySet(Result<(), RequestError>),
     /// Of [`Effect::Logout`].
     LoggedOut(Result<(), RequestError>),
     /// So many requests wait for an answer that this one was not made.

@@ -39,7 +39,7 @@ impl Desk {
             msg_id_prefix: [9; 12],
             zone: TimeZone::UTC,
         };
-        let now = Now { instant: Instant::now(), unix_ms: TODAY_MS };
+        let now = Now { instant: Instant::now(), unix_ms: TODAY_MS, server_ms: TODAY_MS };
         Self { model: Model::new(session), now, effects: Vec::new() }
     }
 
@@ -94,6 +94,7 @@ impl Desk {
     pub fn pass(&mut self, time: Duration) {
         self.now.instant += time;
         self.now.unix_ms += time.as_millis() as u64;
+        self.now.server_ms += time.as_millis() as u64;
         self.model.on_tick(self.now);
         self.collect();
     }

@@ -2,6 +2,7 @@
 
 use super::{
     conversation::{Anchor, Conversation, Outgoing, OutgoingState},
+    expiry::{self, Gone},
     local_time::Stamp,
     model::Model,
     sanitize::cells,
@@ -14,7 +15,12 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    time::Duration,
+};
 
 /// From this width on, authors stand in a column of their own.
 const COLUMNS_FROM: usize = 44;
@@ -30,12 +36,14 @@ pub struct Flow<'a> {
     model: &'a Model,
     conversation: &'a Conversation,
     width: usize,
+    server_ms: u64,
     author_width: usize,
     rows: Vec<Row<'a>>,
     items: usize,
     /// The first row that was new when the conversation was opened.
     first_new: Option<usize>,
     blocks: RefCell<HashMap<usize, Rc<[Line<'static>]>>>,
+    changes_ms: Cell<Option<u64>>,
 }
 
 #[derive(Clone, Copy)]
@@ -58,9 +66,10 @@ pub struct Visible {
 type Position = (usize, usize);
 
 impl<'a> Flow<'a> {
-    /// Lays nothing out yet.
-    pub fn new(model: &'a Model, conversation: &'a Conversation, width: usize) -> Self {
-        let mut rows: Vec<Row<'a>> = conversation.timeline.items().map(Row::Entry).collect();
+    /// Lays nothing out yet. `server_ms` is the time by which messages disappear.
+    pub fn new(model: &'a Model, conversation: &'a Conversation, width: usize, server_ms: u64) -> Self {
+        let shown = conversation.timeline.items().filter(|item| conversation.shows(item));
+        let mut rows: Vec<Row<'a>> = shown.map(Row::Entry).collect();
         let items = rows.len();
         // Where the newest entries are not in memory, own messages would seem to follow old ones.
         if conversation.timeline.reaches_end() {
@@ -73,7 +82,18 @@ impl<'a> Flow<'a> {
         };
         let first_new = rows.iter().position(is_new);
         let author_width = author_width(model, conversation, width);
-        Self { model, conversation, width, author_width, rows, items, first_new, blocks: RefCell::default() }
+        Self {
+            model,
+            conversation,
+            width,
+            server_ms,
+            author_width,
+            rows,
+            items,
+            first_new,
+            blocks: RefCell::default(),
+            changes_ms: Cell::new(None),
+        }
     }
 
     /// The lines that end at the anchor, or a few below it where there are not enough above.
@@ -182,16 +202,23 @@ impl<'a> Flow<'a> {
         let goes_on = lines.is_empty() && before.is_some_and(|before| self.goes_on(before, current));
         match current {
             Row::Own(own) => self.own(own, goes_on, &mut lines),
+            Row::Entry(item) if item.is_over(self.server_ms) => self.change(&stamp, Gone::Expired.words(), &mut lines),
             Row::Entry(item) => match &item.content {
                 ItemContent::Text(text) => {
                     let time = Span::styled(stamp.time(), theme::DIM);
                     self.message(time, item.sender_id, text, Style::new(), goes_on, &mut lines);
                     if item.is_scheduled && item.sender_id == self.model.session.me.as_u64() {
-                        self.mark_scheduled(&mut lines);
+                        self.mark("scheduled", &mut lines);
                     }
+                    self.mark_expiry(item, &mut lines);
                 }
                 change => {
-                    let text = wording::change(change, item.sender_id, &self.model.people);
+                    let mut text = wording::change(change, item.sender_id, &self.model.people);
+                    if let ItemContent::Undelivered { seq, .. } = change
+                        && let Some(message) = self.conversation.timeline.item(*seq)
+                    {
+                        text += &format!(": your message of {}", self.clock(message.sent_ms).time());
+                    }
                     self.change(&stamp, &text, &mut lines);
                 }
             },
@@ -220,14 +247,32 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Says behind an own message that it was sent while its author may have been elsewhere.
-    fn mark_scheduled(&self, lines: &mut Vec<Line<'static>>) {
-        const MARK: &str = "  (scheduled)";
-        match lines.last_mut().filter(|last| last.width() + cells(MARK) <= self.width) {
-            Some(last) => last.push_span(Span::styled(MARK, theme::DIM)),
+    /// Says behind a message when it disappears.
+    fn mark_expiry(&self, item: &Item, lines: &mut Vec<Line<'static>>) {
+        if item.expires_ms > 0 {
+            let (left, changes_in_ms) = expiry::left(item.expires_ms - self.server_ms);
+            let changes_ms = self.server_ms + changes_in_ms;
+            self.changes_ms.set(Some(self.changes_ms.get().map_or(changes_ms, |at_ms| at_ms.min(changes_ms))));
+            self.mark(&format!("{left} left"), lines);
+        } else if item.expires_after_read_ms > 0 {
+            let after = expiry::span(Duration::from_millis(item.expires_after_read_ms));
+            self.mark(&format!("{after} after reading"), lines);
+        }
+    }
+
+    /// When one of the lines that were laid out is to be written otherwise, by the server's clock.
+    pub fn changes_ms(&self) -> Option<u64> {
+        self.changes_ms.get()
+    }
+
+    /// Says something about a message behind it.
+    fn mark(&self, mark: &str, lines: &mut Vec<Line<'static>>) {
+        let mark = format!("  ({mark})");
+        match lines.last_mut().filter(|last| last.width() + cells(&mark) <= self.width) {
+            Some(last) => last.push_span(Span::styled(mark, theme::DIM)),
             None => {
                 let indent = if self.has_columns() { self.author_width + 8 } else { 0 };
-                let mark = fit(MARK.trim_start(), self.width.saturating_sub(indent));
+                let mark = fit(mark.trim_start(), self.width.saturating_sub(indent));
                 lines.push(Line::from(vec![Span::raw(" ".repeat(indent)), Span::styled(mark, theme::DIM)]));
             }
         }
@@ -290,7 +335,9 @@ impl<'a> Flow<'a> {
         let me = self.model.session.me.as_u64();
         let author_and_time = |row| match row {
             Row::Own(own) => Some((me, own.typed_ms)),
-            Row::Entry(Item { content: ItemContent::Text(_), sender_id, sent_ms, .. }) => Some((*sender_id, *sent_ms)),
+            Row::Entry(item) if matches!(item.content, ItemContent::Text(_)) && !item.is_over(self.server_ms) => {
+                Some((item.sender_id, item.sent_ms))
+            }
             Row::Entry(_) => None,
         };
         match (author_and_time(before), author_and_time(current)) {

@@ -1,7 +1,7 @@
 //! `godwit chat`: a terminal client on top of the client SDK.
 //!
 //! What is shown and what a key does is decided in modules without I/O: `model` and what it is made of (`conversation`,
-//! `timeline`, `people`, `input_line`, `commands`, `when`, `every`), `flow` and `wrap` (text into lines), `sanitize` (text of strangers).
+//! `timeline`, `people`, `input_line`, `commands`, `when`, `every`, `expiry`), `flow` and `wrap` (text into lines), `sanitize` (text of strangers).
 //! `draw` puts the model on a screen. `screen`, `plain`, `worker`, `login` and `state_dir` talk to the world.
 
 mod commands;
@@ -11,6 +11,7 @@ mod draw;
 mod draw_tests;
 mod effects;
 mod every;
+mod expiry;
 #[cfg(test)]
 mod fixture;
 mod flow;

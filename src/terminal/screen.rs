@@ -69,7 +69,7 @@ async fn show(
     let mut events_ended = false;
     loop {
         let frame_at = drawn_at.map_or_else(Instant::now, |at| at + FRAME);
-        let now = now();
+        let now = now_by(client);
         if is_stale && frame_at <= now.instant {
             let mut drawn = Drawn::default();
             terminal.draw(|frame| drawn = draw(frame, &model, now))?;
@@ -91,22 +91,22 @@ async fn show(
         tokio::select! {
             event = events.next(), if !events_ended => {
                 match event {
-                    Some(event) => model.on_event(event, self::now()),
+                    Some(event) => model.on_event(event, now_by(client)),
                     None => events_ended = true,
                 }
                 for _ in 1..BATCH_MAX {
                     let Some(event) = events.try_next() else { break };
-                    model.on_event(event, self::now());
+                    model.on_event(event, now_by(client));
                 }
             }
-            Some(reply) = replies.recv() => model.on_reply(reply, self::now()),
+            Some(reply) = replies.recv() => model.on_reply(reply, now_by(client)),
             event = keyboard.next() => match event {
-                Some(event) => on_terminal_event(&mut model, event?, self::now()),
+                Some(event) => on_terminal_event(&mut model, event?, now_by(client)),
                 // The terminal is gone.
                 None => return Ok(Ending::Left),
             },
             () = signals.next() => return Ok(Ending::Left),
-            () = sleep_until(wake) => model.on_tick(self::now()),
+            () = sleep_until(wake) => model.on_tick(now_by(client)),
         }
         is_stale = true;
     }
@@ -126,9 +126,9 @@ fn on_terminal_event(model: &mut Model, event: TerminalEvent, now: Now) {
     }
 }
 
-fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { instant: Instant::now(), unix_ms: unix.as_millis() as u64 }
+fn now_by(client: &Client) -> Now {
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    Now { instant: Instant::now(), unix_ms, server_ms: client.server_time_ms().unwrap_or(unix_ms) }
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -1,8 +1,8 @@
 //! The part of one conversation's log that is in memory.
 
-use super::{sanitize, wording::NAMES_MAX};
+use super::{expiry::Gone, sanitize, wording::NAMES_MAX};
 use godwit_client::{
-    ClientMsgId, Seq,
+    ClientMsgId, Expiry, Seq,
     v1::{self, Direction, HistoryResponse, entry::Content},
 };
 use std::{
@@ -33,6 +33,10 @@ pub struct Item {
     pub client_msg_id: Option<ClientMsgId>,
     /// A schedule sent it.
     pub is_scheduled: bool,
+    /// When it disappears, by the server's clock: Unix time in milliseconds; 0 while that is not known.
+    pub expires_ms: u64,
+    /// Not 0: so many milliseconds after somebody else has read it.
+    pub expires_after_read_ms: u64,
     /// What it says.
     pub content: ItemContent,
 }
@@ -58,6 +62,19 @@ pub enum ItemContent {
         /// The owner since then, if that changed.
         new_owner: Option<u64>,
     },
+    /// A message was here.
+    Gone(Gone),
+    /// These messages have disappeared. Nothing is shown for it.
+    Expired(Vec<u64>),
+    /// A message was not delivered to these. Shown to its sender.
+    Undelivered {
+        /// Which.
+        seq: u64,
+        /// To whom.
+        members: Vec<u64>,
+    },
+    /// From here on, messages that say nothing else disappear like this.
+    ExpiryChanged(Expiry),
     /// Something that only a newer version understands.
     Unknown,
 }
@@ -75,15 +92,28 @@ impl Item {
                 member: removed.member_id,
                 new_owner: (removed.new_owner_id != 0).then_some(removed.new_owner_id),
             },
-            Some(Content::Withdrawn(_) | Content::Expired(_) | Content::Undelivered(_) | Content::ExpiryChanged(_))
-            | None => ItemContent::Unknown,
+            Some(Content::Withdrawn(marker)) => ItemContent::Gone(Gone::new(marker)),
+            Some(Content::Expired(expired)) => ItemContent::Expired(expired.seqs.clone()),
+            Some(Content::Undelivered(missed)) => {
+                ItemContent::Undelivered { seq: missed.seq, members: missed.member_ids.clone() }
+            }
+            Some(Content::ExpiryChanged(changed)) => {
+                ItemContent::ExpiryChanged(changed.expiry.unwrap_or_default().into())
+            }
+            None => ItemContent::Unknown,
+        };
+        let (is_scheduled, expires_ms, expires_after_read_ms) = match &entry.content {
+            Some(Content::Message(message)) => (message.scheduled, message.expires_ms, message.expires_after_read_ms),
+            _ => (false, 0, 0),
         };
         Self {
             seq: entry.seq,
             sender_id: entry.sender_id,
             sent_ms: entry.sent_ms,
             client_msg_id: ClientMsgId::from_slice(&entry.client_msg_id).ok(),
-            is_scheduled: matches!(&entry.content, Some(Content::Message(message)) if message.scheduled),
+            is_scheduled,
+            expires_ms,
+            expires_after_read_ms,
             content,
         }
     }
@@ -93,16 +123,25 @@ impl Item {
         let (members, one) = match &self.content {
             ItemContent::Created { members, .. } | ItemContent::Added(members) => (members.as_slice(), [None, None]),
             ItemContent::Removed { member, new_owner } => (&[][..], [Some(*member), *new_owner]),
-            ItemContent::Text(_) | ItemContent::Unknown => (&[][..], [None, None]),
+            ItemContent::Undelivered { members, .. } => (members.as_slice(), [None, None]),
+            _ => (&[][..], [None, None]),
         };
         members.iter().copied().take(NAMES_MAX).chain(one.into_iter().flatten()).chain([self.sender_id])
+    }
+
+    /// Its time has come, though nobody said so yet.
+    pub fn is_over(&self, server_ms: u64) -> bool {
+        (1..=server_ms).contains(&self.expires_ms)
     }
 
     fn text_bytes(&self) -> usize {
         match &self.content {
             ItemContent::Text(text) => text.len(),
-            ItemContent::Created { members, .. } | ItemContent::Added(members) => members.len() * 8,
-            ItemContent::Removed { .. } | ItemContent::Unknown => 0,
+            ItemContent::Created { members: many, .. }
+            | ItemContent::Added(many)
+            | ItemContent::Undelivered { members: many, .. }
+            | ItemContent::Expired(many) => many.len() * 8,
+            _ => 0,
         }
     }
 }
@@ -256,6 +295,21 @@ impl Timeline {
     /// The newest seq that is known to exist.
     pub fn last_seq(&self) -> Seq {
         Seq(self.last_seq)
+    }
+
+    /// A message is gone, and its text with it.
+    pub fn withdraw(&mut self, seq: u64, gone: Gone) {
+        if let Some(item) = self.items.get_mut(&seq)
+            && matches!(item.content, ItemContent::Text(_))
+        {
+            self.text_bytes -= item.text_bytes();
+            (item.content, item.expires_ms, item.expires_after_read_ms) = (ItemContent::Gone(gone), 0, 0);
+        }
+    }
+
+    /// The entry with this seq, if it is held.
+    pub fn item(&self, seq: u64) -> Option<&Item> {
+        self.items.get(&seq)
     }
 
     /// What is held, ascending.

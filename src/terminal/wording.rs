@@ -1,14 +1,14 @@
 //! How changes and refusals are put into words.
 
-use super::{people::People, timeline::ItemContent};
+use super::{expiry, people::People, timeline::ItemContent};
 use crate::terminal::sanitize;
-use godwit_client::{Refusal, RequestError, SendError, v1::ErrorCode};
+use godwit_client::{Expiry, Refusal, RequestError, SendError, v1::ErrorCode};
 
-/// A change of members, as a sentence. Empty for a message.
+/// A change, as a sentence. Empty for a message and for what is only a note about others.
 pub fn change(content: &ItemContent, sender_id: u64, people: &People) -> String {
     let sender = people.name(sender_id);
     match content {
-        ItemContent::Text(_) => String::new(),
+        ItemContent::Text(_) | ItemContent::Expired(_) => String::new(),
         ItemContent::Created { title, members } if members.is_empty() => format!("{sender} made the group {title}"),
         ItemContent::Created { title, members } => {
             format!("{sender} made the group {title} with {}", some_names(members, people))
@@ -24,18 +24,27 @@ pub fn change(content: &ItemContent, sender_id: u64, people: &People) -> String 
                 None => what,
             }
         }
+        ItemContent::Gone(gone) => gone.words().to_owned(),
+        ItemContent::Undelivered { members, .. } => format!("not delivered to {}", some_names(members, people)),
+        ItemContent::ExpiryChanged(Expiry::Never) => format!("{sender} lets messages stay"),
+        ItemContent::ExpiryChanged(expiry) => format!("from here on {} (set by {sender})", expiry::words(*expiry)),
         ItemContent::Unknown => "something that needs a newer version of godwit".to_owned(),
     }
 }
 
-/// A change of members, for the list of conversations, where the sender stands before it.
+/// A change, for the list of conversations, where the sender stands before it.
 pub fn change_in_short(content: &ItemContent, sender_id: u64) -> &'static str {
     match content {
         ItemContent::Created { .. } => "made the group",
         ItemContent::Added(_) => "added people",
         ItemContent::Removed { member, .. } if *member == sender_id => "left",
         ItemContent::Removed { .. } => "removed somebody",
-        ItemContent::Text(_) | ItemContent::Unknown => "",
+        ItemContent::ExpiryChanged(_) => "changed how messages disappear",
+        ItemContent::Text(_)
+        | ItemContent::Gone(_)
+        | ItemContent::Expired(_)
+        | ItemContent::Undelivered { .. }
+        | ItemContent::Unknown => "",
     }
 }
 
@@ -50,6 +59,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         ErrorCode::TooManyScheduled => "you have scheduled as many messages as the server takes".to_owned(),
         ErrorCode::DueOutOfRange => "the server takes no such time: it has passed, or is too far ahead".to_owned(),
         ErrorCode::ScheduleMissed => "the server was away when it was due".to_owned(),
+        ErrorCode::DeadlinePassed => "it came too late to be delivered".to_owned(),
         ErrorCode::UserNotFound if !refusal.message.is_empty() => sanitize::line(&refusal.message),
         code if refusal.message.is_empty() => code_name(code),
         code => format!("{} ({})", sanitize::line(&refusal.message), code_name(code)),

@@ -4,7 +4,7 @@ use super::{
     effects::{Effect, Reply},
     planned, requests,
 };
-use godwit_client::{Client, ClientMsgId, ConversationId, Logout, ScheduleOptions, SendError, SendOptions};
+use godwit_client::{Client, ClientMsgId, ConversationId, Expiry, Logout, ScheduleOptions, SendError, SendOptions};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::JoinSet,
@@ -33,6 +33,7 @@ struct Message {
     conversation: ConversationId,
     client_msg_id: ClientMsgId,
     body: String,
+    expiry: Option<Expiry>,
 }
 
 impl Worker {
@@ -47,8 +48,8 @@ impl Worker {
 
     /// Does it in the background. Its [`Reply`] comes later, or is in [`take_at_once`](Self::take_at_once).
     pub fn perform(&mut self, effect: Effect) {
-        if let Effect::Send { conversation, client_msg_id, body } = effect {
-            match self.sends.try_send(Message { conversation, client_msg_id, body }) {
+        if let Effect::Send { conversation, client_msg_id, body, expiry } = effect {
+            match self.sends.try_send(Message { conversation, client_msg_id, body, expiry }) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => self.at_once.push(Reply::NoRoom { conversation, client_msg_id }),
                 Err(TrySendError::Closed(_)) => {
@@ -80,9 +81,9 @@ impl Worker {
 async fn send_in_order(client: Client, mut queue: mpsc::Receiver<Message>, replies: mpsc::Sender<Reply>) {
     // No more than the outbox holds: every one of these has a place in it.
     let mut under_way = JoinSet::new();
-    while let Some(Message { conversation, client_msg_id, body }) = queue.recv().await {
+    while let Some(Message { conversation, client_msg_id, body, expiry }) = queue.recv().await {
         while under_way.try_join_next().is_some() {}
-        let options = SendOptions { client_msg_id: Some(client_msg_id), ..SendOptions::default() };
+        let options = SendOptions { client_msg_id: Some(client_msg_id), expiry, ..SendOptions::default() };
         let queued = client.send_with(conversation, body, options).await;
         let replies = replies.clone();
         under_way.spawn(async move {
@@ -133,6 +134,7 @@ async fn request(client: &Client, effect: Effect) -> Reply {
             Reply::Rescheduled { choice, result: planned::change(client, &hex, change).await }
         }
         Effect::SendNow(hex) => Reply::SentNow(planned::send_now(client, &hex).await),
+        Effect::SetExpiry { conversation, expiry } => Reply::ExpirySet(client.set_expiry(conversation, expiry).await),
         Effect::Logout => Reply::LoggedOut(client.logout(Logout::ThisDevice).await),
     }
 }

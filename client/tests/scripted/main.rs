@@ -1,6 +1,7 @@
 //! The client against a server that follows a script over real QUIC on loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures, missing_docs)]
 
+mod expiry;
 mod groups;
 mod login;
 mod receiving;

@@ -76,7 +76,8 @@ async fn a_message_of_an_earlier_run_keeps_its_id_and_promises_nothing() {
     let server = Server::start();
     let (client, _events, mut peer) = server.connect(server.config()).await;
     let id = ClientMsgId([3; 16]);
-    let options = SendOptions { client_msg_id: Some(id), repeated: true, content_type: "image/png".into() };
+    let content_type = "image/png".to_owned();
+    let options = SendOptions { client_msg_id: Some(id), repeated: true, content_type, ..SendOptions::default() };
     client.send_with(conversation(), "again", options).await.unwrap();
     let (_, send) = peer.next_send().await;
     assert_eq!((send.client_msg_id, send.content_type.as_str()), (id.to_bytes(), "image/png"));

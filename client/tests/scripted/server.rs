@@ -243,6 +243,7 @@ pub fn limits() -> v1::Limits {
         scheduled_per_user_max: 1000,
         schedule_ahead_ms_max: 31_622_400_000,
         scheduled_per_page_max: 50,
+        expiry_after_ms_max: 31_622_400_000,
     }
 }
 
@@ -251,8 +252,7 @@ pub fn conversation() -> ConversationId {
 }
 
 pub fn entry(seq: u64) -> Entry {
-    let message =
-        v1::Message { body: Bytes::from(format!("message {seq}")), content_type: String::new(), scheduled: false };
+    let message = v1::Message { body: Bytes::from(format!("message {seq}")), ..v1::Message::default() };
     Entry {
         seq,
         ordinal: seq,

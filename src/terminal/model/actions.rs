@@ -5,10 +5,11 @@ use crate::terminal::{
     commands::{self, Command, Line, Target},
     conversation::{Anchor, Conversation, Outgoing, OutgoingState},
     effects::{Effect, MemberChange},
+    expiry::Expire,
     flow::Flow,
     sanitize,
 };
-use godwit_client::ConversationId;
+use godwit_client::{ConversationId, Expiry};
 
 /// What a key means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +88,7 @@ impl Model {
             Action::Enter => self.enter(now),
             Action::Move(rows) => self.move_selection(rows),
             Action::NextUnread => self.select_unread(now),
-            Action::Page { up } => self.scroll(up),
+            Action::Page { up } => self.scroll(up, now),
             Action::Escape if self.awaited.take().is_some() => self.notice = None,
             Action::ScrollToEnd | Action::Escape => self.scroll_to_end(),
             Action::Help => self.overlay = (!covered).then_some(Overlay::Help),
@@ -115,7 +116,8 @@ impl Model {
     fn enter(&mut self, now: Now) {
         match commands::parse(self.input.text()) {
             Ok(Line::Empty) => {}
-            Ok(Line::Text(text)) => self.write(text, now),
+            Ok(Line::Text(text)) => self.write(text, None, now),
+            Ok(Line::Command(Command::Expire(Expire::Send { expiry, text }))) => self.write(text, Some(expiry), now),
             Ok(Line::Command(Command::Schedule { when, text })) => self.schedule(when, text, now),
             Ok(Line::Command(Command::Reschedule { which, when, text })) => self.reschedule(&which, when, text, now),
             Ok(Line::Command(command)) => {
@@ -128,7 +130,7 @@ impl Model {
         }
     }
 
-    fn write(&mut self, text: String, now: Now) {
+    fn write(&mut self, text: String, expiry: Option<Expiry>, now: Now) {
         let id = match self.addressee(&text) {
             Ok(id) => id,
             Err(why) => return self.fail(&why, now),
@@ -150,7 +152,7 @@ impl Model {
         self.scroll_to_end();
         self.input.take();
         self.notice = None;
-        self.effects.push(Effect::Send { conversation: id, client_msg_id, body: text });
+        self.effects.push(Effect::Send { conversation: id, client_msg_id, body: text, expiry });
     }
 
     /// Where a message would go, or why it may not.
@@ -193,7 +195,9 @@ impl Model {
                 }
             }
             // What was typed stays until it is understood, so they have a way of their own.
-            Command::Schedule { .. } | Command::Reschedule { .. } => {}
+            Command::Schedule { .. } | Command::Reschedule { .. } | Command::Expire(Expire::Send { .. }) => {}
+            Command::Expire(Expire::Show) => self.show_expiry(now),
+            Command::Expire(Expire::Set(expiry)) => self.set_expiry(expiry, now),
             Command::Scheduled => self.effects.push(Effect::ListScheduled),
             Command::Cancel(which) => self.cancel(&which, now),
             Command::SendNow(which) => self.send_now(&which, now),
@@ -267,9 +271,9 @@ impl Model {
         }
     }
 
-    fn scroll(&mut self, up: bool) {
+    fn scroll(&mut self, up: bool, now: Now) {
         let Some(conversation) = self.selected() else { return };
-        let flow = Flow::new(self, conversation, self.drawn.width);
+        let flow = Flow::new(self, conversation, self.drawn.width, now.server_ms);
         let page = self.drawn.height.saturating_sub(1).max(1);
         let anchor = flow.scrolled(conversation.anchor, up, page, self.drawn.height);
         self.set_anchor(anchor);

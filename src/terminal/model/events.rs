@@ -32,13 +32,11 @@ impl Model {
                 self.remove(conversation);
             }
             Event::Entry { conversation, entry, .. } => {
-                let is_described = self.update(conversation, |one| {
-                    one.on_entry(&entry);
-                    one.is_described
-                });
+                let (lost_newest, is_described) =
+                    self.update(conversation, |one| (one.on_entry(&entry), one.is_described));
                 let item = crate::terminal::timeline::Item::new(&entry);
                 self.people.want(item.people());
-                if !is_described {
+                if !is_described || lost_newest {
                     self.describe();
                 }
             }
@@ -77,8 +75,7 @@ impl Model {
                 let Some(open) = self.conversations.get_mut(&conversation) else { return };
                 match result {
                     Ok(page) => {
-                        page.entries.iter().for_each(|entry| open.unread.on_entry(entry));
-                        open.timeline.on_page(direction, &page);
+                        open.on_page(direction, &page);
                         let people: Vec<u64> = open.timeline.items().flat_map(|item| item.people()).collect();
                         self.people.want(people);
                     }
@@ -153,6 +150,8 @@ impl Model {
             Reply::Rescheduled { choice, result } => self.on_rescheduled(choice, result, now),
             Reply::SentNow(Ok(_)) => self.notify("sent", false, now),
             Reply::SentNow(Err(error)) => self.fail(&error.to_string(), now),
+            Reply::ExpirySet(Ok(())) => {}
+            Reply::ExpirySet(Err(error)) => self.fail(&wording::request_error(&error), now),
             Reply::LoggedOut(Ok(())) => (self.is_logged_out, self.is_over) = (true, true),
             Reply::LoggedOut(Err(error)) => self.fail(&wording::request_error(&error), now),
             Reply::Busy(effect) => self.on_busy(&effect, now),

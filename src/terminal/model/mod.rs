@@ -2,6 +2,7 @@
 
 mod actions;
 mod events;
+mod expiry;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,8 @@ pub struct Now {
     pub instant: Instant,
     /// For showing: Unix time in milliseconds.
     pub unix_ms: u64,
+    /// The same on the server's clock, as far as that is known: messages disappear by it.
+    pub server_ms: u64,
 }
 
 /// How the connection is.
@@ -146,6 +149,8 @@ pub struct Drawn {
     pub shows_first: bool,
     /// The newest line is on the screen.
     pub shows_end: bool,
+    /// When something of it is to be shown otherwise, or not any more, by the server's clock.
+    pub changes_ms: Option<u64>,
 }
 
 /// Everything that is shown.
@@ -307,6 +312,7 @@ impl Model {
         if self.notice.as_ref().is_some_and(|notice| notice.until <= now.instant) {
             self.notice = None;
         }
+        self.drawn.changes_ms = self.drawn.changes_ms.filter(|&at_ms| at_ms > now.server_ms);
         if self.read_at.is_some_and(|at| at <= now.instant) && !self.is_marking_read && self.is_up() {
             self.read_at = None;
             self.mark_read();
@@ -318,7 +324,9 @@ impl Model {
         let countdown = matches!(&self.link, Link::Reconnecting { at, .. } if *at > now.instant)
             .then(|| now.instant + Duration::from_millis(500));
         let read = self.read_at.filter(|_| !self.is_marking_read && self.is_up());
-        [self.notice.as_ref().map(|notice| notice.until), read, countdown].into_iter().flatten().min()
+        let change = self.drawn.changes_ms;
+        let change = change.map(|at_ms| now.instant + Duration::from_millis(at_ms.saturating_sub(now.server_ms)));
+        [self.notice.as_ref().map(|notice| notice.until), read, countdown, change].into_iter().flatten().min()
     }
 
     fn is_up(&self) -> bool {

@@ -139,7 +139,9 @@ fn messages_get_different_ids_and_are_sent_in_order() {
         .effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Send { conversation, client_msg_id, body } => Some((*conversation, *client_msg_id, body.clone())),
+            Effect::Send { conversation, client_msg_id, body, .. } => {
+                Some((*conversation, *client_msg_id, body.clone()))
+            }
             _ => None,
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use crate::terminal::{people::People, sanitize};
 use godwit_client::{
-    ConversationId, ConversationKind, Seq, Unread, UserId,
+    ConversationId, ConversationKind, Expiry, Seq, Unread, UserId,
     v1::{ConversationSummary, Entry, UserProfile, entry::Content},
 };
 use std::collections::HashMap;
@@ -19,6 +19,7 @@ struct Known {
     title: Option<String>,
     unread: Unread,
     active_ms: u64,
+    expiry: Expiry,
 }
 
 impl Book {
@@ -74,6 +75,7 @@ impl Book {
     pub fn on_summary(&mut self, id: ConversationId, summary: &ConversationSummary) {
         let known = self.known(id);
         known.unread.on_summary(summary);
+        known.expiry = summary.expiry.unwrap_or_default().into();
         if id.kind() == ConversationKind::Group {
             known.title = Some(summary.title.clone());
         }
@@ -87,8 +89,10 @@ impl Book {
         let known = self.known(id);
         known.unread.on_entry(entry);
         known.active_ms = known.active_ms.max(entry.sent_ms);
-        if let Some(Content::GroupCreated(created)) = &entry.content {
-            known.title = Some(created.title.clone());
+        match &entry.content {
+            Some(Content::GroupCreated(created)) => known.title = Some(created.title.clone()),
+            Some(Content::ExpiryChanged(changed)) => known.expiry = changed.expiry.unwrap_or_default().into(),
+            _ => {}
         }
         is_new
     }
@@ -104,6 +108,11 @@ impl Book {
         self.conversations.remove(&id);
     }
 
+    /// How its messages disappear that say nothing else, as far as is known.
+    pub fn expiry(&self, id: ConversationId) -> Expiry {
+        self.conversations.get(&id).map_or(Expiry::Never, |known| known.expiry)
+    }
+
     /// The newest seq.
     pub fn last_seq(&self, id: ConversationId) -> Seq {
         self.position(id).0
@@ -116,7 +125,7 @@ impl Book {
 
     fn known(&mut self, id: ConversationId) -> &mut Known {
         let unread = Unread::new(self.me);
-        self.conversations.entry(id).or_insert(Known { title: None, unread, active_ms: 0 })
+        self.conversations.entry(id).or_insert(Known { title: None, unread, active_ms: 0, expiry: Expiry::Never })
     }
 }
 

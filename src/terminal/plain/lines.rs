@@ -1,11 +1,12 @@
 //! The lines of the plain mode. Programs read them: a word or a field that is here stays.
 
-use crate::terminal::{people::People, planned::Planned, sanitize, wording};
+use crate::terminal::{expiry::Gone, local_time, people::People, planned::Planned, sanitize, wording};
 use data_encoding::HEXLOWER;
 use godwit_client::{
-    ClientMsgId, ConnectionState, ConversationId, Seq,
-    v1::{Entry, Message, Recurrence, Role, entry::Content},
+    ClientMsgId, ConnectionState, ConversationId, Expiry, Seq,
+    v1::{self, Entry, ExpiryStart, Message, Recurrence, Role, entry::Content},
 };
+use jiff::tz::TimeZone;
 
 /// A field, such that it cannot end the line or begin the next field.
 pub fn field(text: &str) -> String {
@@ -38,19 +39,26 @@ pub fn opened(name: &str, id: ConversationId) -> String {
 }
 
 /// An entry of a log; `None` for one that only a newer version understands.
-pub fn entry(name: &str, entry: &Entry, people: &People) -> Option<String> {
+pub fn entry(name: &str, entry: &Entry, people: &People, zone: &TimeZone) -> Option<String> {
     let (word, last) = match entry.content.as_ref()? {
-        Content::Message(message) if message.scheduled => ("message", body(message) + "\tscheduled"),
-        Content::Message(message) => ("message", body(message)),
+        Content::Message(message) => ("message", body(message) + &marks(message, zone)),
         Content::GroupCreated(created) => ("created", names(&created.member_ids, people)),
         Content::MembersAdded(added) => ("added", names(&added.member_ids, people)),
         Content::MemberRemoved(removed) => ("removed", field(&people.name(removed.member_id))),
-        Content::Withdrawn(_) | Content::Expired(_) | Content::Undelivered(_) | Content::ExpiryChanged(_) => {
-            return None;
+        Content::Expired(expired) => ("expired", commas(&expired.seqs)),
+        Content::Undelivered(missed) => {
+            ("undelivered", format!("{}\t{}", missed.seq, names(&missed.member_ids, people)))
         }
+        Content::Withdrawn(marker) => ("withdrawn", why(Gone::new(marker)).to_owned()),
+        Content::ExpiryChanged(changed) => ("expiry", expiry(changed.expiry.unwrap_or_default())),
     };
     let sender = field(&people.name(entry.sender_id));
     Some(format!("{word}\t{}\t{}\t{sender}\t{last}", field(name), entry.seq))
+}
+
+/// How messages disappear that say nothing else, when the user asks.
+pub fn expiry_in_force(name: &str, in_force: Expiry) -> String {
+    format!("expiry\t{}\t\t\t{}", field(name), expiry(in_force.into()))
 }
 
 /// Everybody who is named in an entry's line.
@@ -58,6 +66,7 @@ pub fn people(entry: &Entry) -> impl Iterator<Item = u64> {
     let (members, member) = match &entry.content {
         Some(Content::GroupCreated(created)) => (created.member_ids.as_slice(), None),
         Some(Content::MembersAdded(added)) => (added.member_ids.as_slice(), None),
+        Some(Content::Undelivered(missed)) => (missed.member_ids.as_slice(), None),
         Some(Content::MemberRemoved(removed)) => (&[][..], Some(removed.member_id)),
         Some(_) | None => (&[][..], None),
     };
@@ -138,6 +147,36 @@ fn body(message: &Message) -> String {
     }
 }
 
+/// What follows the text of a message, where there is something to say.
+fn marks(message: &Message, zone: &TimeZone) -> String {
+    let mut marks = String::new();
+    if message.scheduled {
+        marks += "\tscheduled";
+    }
+    if message.expires_ms > 0 {
+        marks += &format!("\texpires {}", local_time::iso(message.expires_ms, zone));
+    } else if message.expires_after_read_ms > 0 {
+        marks += &format!("\texpires-after-read {}", message.expires_after_read_ms);
+    }
+    marks
+}
+
+fn expiry(expiry: v1::Expiry) -> String {
+    let start = if expiry.start() == ExpiryStart::Read { "read" } else { "sent" };
+    format!("{}\t{start}", expiry.after_ms)
+}
+
+fn why(gone: Gone) -> &'static str {
+    match gone {
+        Gone::Expired => "expired",
+        Gone::Missed => "undelivered",
+    }
+}
+
+fn commas(seqs: &[u64]) -> String {
+    seqs.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
 fn hex(id: ClientMsgId) -> String {
     HEXLOWER.encode(&id.0)
 }
@@ -156,7 +195,7 @@ mod tests {
     use super::*;
     use godwit_client::{
         Refusal,
-        v1::{ErrorCode, MembersAdded, UserProfile},
+        v1::{ErrorCode, MembersAdded, UserProfile, WithdrawnReason},
     };
     use std::time::Duration;
 
@@ -181,15 +220,41 @@ mod tests {
             scheduled: false,
             ..Message::default()
         }));
-        let line = entry("#a\tb", &message, &people()).unwrap();
+        let line = entry("#a\tb", &message, &people(), &TimeZone::UTC).unwrap();
         assert_eq!(line, "message\t#a\\tb\t7\talice\ttwo\\nlines\\tand \\\\ \\u{1b}[2J");
     }
 
     #[test]
     fn a_message_that_a_schedule_sent_says_so_behind_its_text() {
         let message = Message { body: "hi".into(), scheduled: true, ..Message::default() };
-        let line = entry("bob", &said(Content::Message(message)), &people()).unwrap();
+        let line = entry("bob", &said(Content::Message(message)), &people(), &TimeZone::UTC).unwrap();
         assert_eq!(line, "message\tbob\t7\talice\thi\tscheduled");
+    }
+
+    #[test]
+    fn a_message_that_disappears_says_when() {
+        let line = |message| entry("bob", &said(Content::Message(message)), &people(), &TimeZone::UTC).unwrap();
+        let at = Message { body: "hi".into(), expires_ms: 1_795_269_600_000, scheduled: true, ..Message::default() };
+        assert_eq!(line(at), "message\tbob\t7\talice\thi\tscheduled\texpires 2026-11-21T14:00:00+00:00");
+        let read = Message { body: "hi".into(), expires_after_read_ms: 5000, ..Message::default() };
+        assert_eq!(line(read), "message\tbob\t7\talice\thi\texpires-after-read 5000");
+    }
+
+    #[test]
+    fn what_became_of_messages_has_lines_of_its_own() {
+        let line = |content| entry("#g", &said(content), &people(), &TimeZone::UTC).unwrap();
+        let expired = Content::Expired(v1::Expired { seqs: vec![3, 5] });
+        assert_eq!(line(expired), "expired\t#g\t7\talice\t3,5");
+        let undelivered = Content::Undelivered(v1::Undelivered { seq: 4, member_ids: vec![2, 0x1f] });
+        assert_eq!(line(undelivered), "undelivered\t#g\t7\talice\t4\tbob,user:1f");
+        let marker =
+            |reason: WithdrawnReason| Content::Withdrawn(v1::Withdrawn { reason: reason.into(), scheduled: false });
+        assert_eq!(line(marker(WithdrawnReason::Expired)), "withdrawn\t#g\t7\talice\texpired");
+        assert_eq!(line(marker(WithdrawnReason::Undelivered)), "withdrawn\t#g\t7\talice\tundelivered");
+        let hour = Expiry::AfterRead(Duration::from_secs(3600));
+        let changed = Content::ExpiryChanged(v1::ExpiryChanged { expiry: Some(hour.into()) });
+        assert_eq!(line(changed), "expiry\t#g\t7\talice\t3600000\tread");
+        assert_eq!(expiry_in_force("#g", Expiry::Never), "expiry\t#g\t\t\t0\tsent");
     }
 
     #[test]
@@ -210,12 +275,12 @@ mod tests {
     #[test]
     fn members_are_listed_with_commas() {
         let added = said(Content::MembersAdded(MembersAdded { member_ids: vec![2, 0x1f] }));
-        assert_eq!(entry("#g", &added, &people()).unwrap(), "added\t#g\t7\talice\tbob,user:1f");
+        assert_eq!(entry("#g", &added, &people(), &TimeZone::UTC).unwrap(), "added\t#g\t7\talice\tbob,user:1f");
     }
 
     #[test]
     fn what_only_a_newer_version_understands_is_left_out() {
-        assert_eq!(entry("bob", &Entry { seq: 1, ..Entry::default() }, &people()), None);
+        assert_eq!(entry("bob", &Entry { seq: 1, ..Entry::default() }, &people(), &TimeZone::UTC), None);
     }
 
     #[test]

@@ -12,14 +12,21 @@
 //! conversation  NAME ID LAST_SEQ UNREAD        at the start, and when it is new or changed while away
 //! synced                                       everything above is what was; from here on things happen
 //! message       NAME SEQ SENDER TEXT           from others, and from the user's other devices; TEXT is followed by
-//!                                              `scheduled` if a schedule sent it
+//!                                              `scheduled` if a schedule sent it, and `expires TIME` or
+//!                                              `expires-after-read MS` if it disappears
 //! created       NAME SEQ SENDER MEMBERS        with commas between them
 //! added         NAME SEQ SENDER MEMBERS
 //! removed       NAME SEQ SENDER MEMBER         who left removed themself
+//! expired       NAME SEQ SENDER SEQS           these messages have disappeared: drop them; with commas between them
+//! undelivered   NAME SEQ SENDER MESSAGE_SEQ MEMBERS
+//!                                              the delivery of SENDER's message ended before these had it
+//! withdrawn     NAME SEQ SENDER WHY            instead of a message that is gone: expired | undelivered
+//! expiry        NAME SEQ SENDER MS sent|read   how messages disappear from here on: MS after they were sent, or were read;
+//!                                              0: never. The answer to /expire too, without SEQ and SENDER
 //! opened        NAME ID                        the answer to /to and /group
 //! sent          NAME SEQ LINE                  durable
 //! failed        NAME LINE CODE TEXT            not sent
-//! done          LINE                           the answer to /add, /remove, /leave, /sendnow; the end of that to /scheduled
+//! done          LINE                           the answer to /add, /remove, /leave, /sendnow, /expire; the end of that to /scheduled
 //! member        NAME USERNAME owner|member     the answer to /members
 //! unread        NAME COUNT                     the answer to /read, and when another device read
 //! scheduled     NAME ID TIME LINE              the answer to /schedule and /reschedule; without LINE: changed
@@ -40,6 +47,7 @@
 //! status 1 if anything was `failed` or `error`.
 
 mod book;
+mod expiry;
 mod lines;
 mod pipes;
 mod schedule;
@@ -48,12 +56,14 @@ use super::{
     ChatError, Ending,
     commands::{self, COMMANDS, Command, Line, Target},
     effects::MemberChange,
+    expiry::Expire,
     requests::{self, ActionError, request_code},
     wording,
 };
 use book::Book;
 use godwit_client::{
-    Client, ClientMsgId, ConversationId, ConversationKind, Event, Events, Logout, SendError, SendOptions, UserId,
+    Client, ClientMsgId, ConversationId, ConversationKind, Event, Events, Expiry, Logout, SendError, SendOptions,
+    UserId,
     v1::{self, Role},
 };
 use jiff::tz::TimeZone;
@@ -183,7 +193,10 @@ impl Plain<'_> {
     async fn on_line(&self, line: &str, number: u64, sends: &mut JoinSet<SentOrNot>) -> Next {
         match commands::parse(line) {
             Ok(Line::Empty) => {}
-            Ok(Line::Text(text)) => self.send(text, number, sends).await,
+            Ok(Line::Text(text)) => self.send(text, None, number, sends).await,
+            Ok(Line::Command(Command::Expire(Expire::Send { expiry, text }))) => {
+                self.send(text, Some(expiry), number, sends).await;
+            }
             Ok(Line::Command(Command::Quit)) => return Next::Stop,
             Ok(Line::Command(Command::Logout)) => return Next::Logout,
             Ok(Line::Command(command)) => self.on_command(command, number).await,
@@ -192,14 +205,15 @@ impl Plain<'_> {
         Next::Line
     }
 
-    async fn send(&self, text: String, number: u64, sends: &mut JoinSet<SentOrNot>) {
+    async fn send(&self, text: String, expiry: Option<Expiry>, number: u64, sends: &mut JoinSet<SentOrNot>) {
         let Some(conversation) = self.current.get() else {
             self.has_failed.set(true);
             let why = "no conversation is chosen: /to NAME";
             return self.output.print(lines::failed("", number, "NO_CONVERSATION", why)).await;
         };
         let name = self.name(conversation);
-        let sending = self.client.send_with(conversation, text, SendOptions::default()).await;
+        let options = SendOptions { expiry, ..SendOptions::default() };
+        let sending = self.client.send_with(conversation, text, options).await;
         let id = sending.as_ref().ok().map(|sending| sending.client_msg_id());
         self.own.borrow_mut().extend(id);
         let output = self.output.clone();
@@ -251,6 +265,7 @@ impl Plain<'_> {
             Command::Cancel(which) => return self.cancel(&which, number).await,
             Command::Reschedule { which, when, text } => return self.reschedule(&which, when, text, number).await,
             Command::SendNow(which) => return self.send_now(&which, number).await,
+            Command::Expire(expire) => return self.expire(expire, number).await,
             Command::Add(names) => self.change_members(MemberChange::Add(names)).await,
             Command::Remove(names) => self.change_members(MemberChange::Remove(names)).await,
             Command::Leave => self.change_members(MemberChange::Leave).await,
@@ -389,7 +404,7 @@ impl Plain<'_> {
             self.print_conversation(conversation).await;
         }
         if !is_own {
-            let line = lines::entry(&self.name(conversation), entry, &self.book.borrow().people);
+            let line = lines::entry(&self.name(conversation), entry, &self.book.borrow().people, &self.zone);
             if let Some(line) = line {
                 self.output.print(line).await;
             }
