@@ -3,7 +3,6 @@
 //! [`Core`] is a state machine: what a connection sent, what another core mailed and what the store answered go in, and
 //! [`Effects`] come out. `driver` runs one on a thread of its own; the simulator runs several under a seed.
 
-mod arrival;
 mod authentication;
 mod backoff;
 mod commits;
@@ -16,6 +15,7 @@ mod expiry;
 mod frames;
 mod limits;
 mod loading;
+mod login;
 mod mail;
 mod mailbox;
 mod meters;
