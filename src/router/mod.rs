@@ -14,6 +14,7 @@ mod effects;
 mod frames;
 mod limits;
 mod loading;
+mod login;
 mod mail;
 mod mailbox;
 mod meters;
