@@ -277,8 +277,6 @@ impl Core {
                 self.meters.acked.increment(1);
                 self.note_acked(now_ms, online, conversation, seq);
             }
-            self.meters.acked.increment(1);
-            self.note_acked(now_ms, online, conversation, seq);
         }
         Ok(())
     }
