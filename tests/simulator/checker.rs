@@ -3,6 +3,7 @@
 use crate::{
     client::{Asked, Client, What, Wish},
     disk::Stored,
+    expiries,
     store::SimStore,
 };
 use godwit_proto::{
@@ -51,10 +52,13 @@ impl Checker {
     /// Nobody is given an entry that is not durable, or that they may not read.
     fn on_entries(&mut self, me: UserId, conversation: &[u8], entries: &[v1::Entry]) {
         self.checked += entries.len() as u64;
+        let clock_ms = self.clock_ms();
         self.with(conversation, |id, stored| {
             for entry in entries {
-                let durable = stored.entries.get(entry.seq as usize - 1);
-                assert_eq!(durable, Some(entry), "{id:?} #{}: told, but not durable", entry.seq);
+                let Some(durable) = stored.entries.get(entry.seq as usize - 1) else {
+                    panic!("{id:?} #{}: told, but not durable", entry.seq)
+                };
+                expiries::check_told(id, me, entry, durable, stored.ledger.has_missed(me, entry.seq), clock_ms);
                 let may = stored.ledger.may_see(me, entry.seq);
                 assert!(may, "{id:?} #{}: {me:?} is given what they may not read", entry.seq);
             }
@@ -178,6 +182,11 @@ impl Checker {
             let all_along = stay.is_some_and(|stay| stay.since_ms < asked.at_ms);
             assert!(!all_along, "{conversation:?}: {me:?} is a member, and is told otherwise");
         }
+    }
+
+    fn clock_ms(&self) -> u64 {
+        let inner = self.store.lock();
+        inner.disk.schedules.clock.read(inner.now_ms)
     }
 
     fn with(&self, conversation: &[u8], check: impl FnOnce(ConversationId, &Stored)) {

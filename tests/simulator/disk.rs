@@ -1,6 +1,6 @@
 //! What is durable: what is left after a crash.
 
-use crate::{ledger::Ledger, schedules::Schedules, settings::Bug};
+use crate::{expiries, ledger::Ledger, schedules::Schedules, settings::Bug};
 use godwit::{
     chat::{ConversationDetails, LogEntry, Member, MemberChange},
     store::{
@@ -34,6 +34,22 @@ pub struct Stored {
     pub ledger: Ledger,
 }
 
+/// How long ago it may have been decided what is committed now.
+const DECIDED_MS_MAX: u64 = 2_000;
+/// What everything settles only after.
+const WAITED_FOR: [TimerKind; 4] =
+    [TimerKind::SCHEDULED_SEND, TimerKind::MESSAGE_EXPIRY, TimerKind::EXPIRY_START, TimerKind::DELIVERY_END];
+
+impl Stored {
+    /// Nothing is there that was to go.
+    pub fn check_settled(&self, clock_ms: u64) {
+        for entry in &self.entries {
+            let is_over = expiries::deadline_ms(entry).is_some_and(|at_ms| at_ms <= clock_ms);
+            assert!(!is_over, "{:?}: its time has come, and it is there", entry);
+        }
+    }
+}
+
 impl Disk {
     /// Writes a change as [`godwit::store::LogStore::commit`] promises it.
     pub fn commit(&mut self, now_ms: u64, commit: &Commit) -> CommitOutcome {
@@ -54,6 +70,13 @@ impl Disk {
         }
         for entry in &commit.rewritten {
             let (index, decoded) = (entry.seq.as_u64() as usize - 1, entry.to_proto());
+            if let (Some(Content::Message(message)), Some(Content::Withdrawn(_))) =
+                (&stored.entries[index].content, &decoded.content)
+            {
+                let latest_ms = self.schedules.clock.latest_between(now_ms.saturating_sub(DECIDED_MS_MAX), now_ms);
+                let is_due = (1..=latest_ms).contains(&message.expires_ms);
+                assert!(is_due, "{id:?} #{}: it expires before its time", entry.seq.as_u64());
+            }
             stored.ledger.rewrite(&stored.entries[index], &decoded);
             stored.entries[index] = decoded;
             stored.log[index] = entry.clone();
@@ -181,19 +204,19 @@ impl Disk {
         }
     }
 
-    /// Puts the server's clock forward to the next message, if that is more than a moment away: a series would take minutes.
+    /// Puts the server's clock forward to the next of these, if that is more than a moment away: a series would take minutes.
     pub fn put_clock_forward(&mut self, now_ms: u64) {
         let clock = &mut self.schedules.clock;
-        let to_be_sent = self.timers.values().filter(|row| row.key.kind == TimerKind::SCHEDULED_SEND);
-        let next_ms = to_be_sent.map(|row| row.due_ms).min().unwrap_or_default();
+        let waiting = self.timers.values().filter(|row| WAITED_FOR.contains(&row.key.kind));
+        let next_ms = waiting.map(|row| row.due_ms).min().unwrap_or_default();
         if let Some(by_ms) = next_ms.checked_sub(clock.read(now_ms) + 1_000) {
             clock.set(now_ms, clock.ahead_ms() + by_ms as i64);
         }
     }
 
-    /// Messages that are still to be sent.
+    /// Messages that are still to be sent, or to disappear, or whose delivery is to end.
     pub fn pending(&self) -> usize {
-        self.timers.keys().filter(|key| key.kind == TimerKind::SCHEDULED_SEND).count()
+        self.timers.keys().filter(|key| WAITED_FOR.contains(&key.kind)).count()
     }
 
     /// Vshard by vshard, because no more than the order within one is promised.

@@ -16,8 +16,8 @@ pub struct Ledger {
     counters: BTreeMap<u64, u64>,
     /// Messages that their devices do not wait for any more. They may still come, in any order.
     given_up: BTreeSet<(u64, u64)>,
-    /// Messages whose delivery ended before these users had them.
-    missed: BTreeSet<(u64, UserId)>,
+    /// Messages whose delivery ended before these users had them, with the entry that says so.
+    missed: BTreeMap<(u64, UserId), u64>,
 }
 
 #[derive(Debug)]
@@ -28,6 +28,8 @@ struct Fact {
     is_message: bool,
     is_scheduled: bool,
     is_withdrawn: bool,
+    /// The entry that says so.
+    withdrawn_by: Option<u64>,
 }
 
 /// One time that somebody was a member.
@@ -54,7 +56,7 @@ impl Ledger {
             owner: None,
             counters: BTreeMap::new(),
             given_up: BTreeSet::new(),
-            missed: BTreeSet::new(),
+            missed: BTreeMap::new(),
         }
     }
 
@@ -80,7 +82,15 @@ impl Ledger {
         assert!(before.is_none(), "{id:?}: {:?} is in the log twice, as {before:?} and {seq}", entry.client_msg_id);
         self.follow(now_ms, seq, entry.sender, content);
         let (sent_ms, sender) = (entry.sent_ms, entry.sender);
-        self.facts.push(Fact { ordinal, sent_ms, sender, is_message, is_scheduled, is_withdrawn: false });
+        self.facts.push(Fact {
+            ordinal,
+            sent_ms,
+            sender,
+            is_message,
+            is_scheduled,
+            is_withdrawn: false,
+            withdrawn_by: None,
+        });
     }
 
     /// One durable entry takes the place of another: a message that is withdrawn, or whose deadlines change.
@@ -119,13 +129,20 @@ impl Ledger {
             }
             Content::Withdrawn(_) => panic!("{id:?} #{seq}: a marker for no message"),
             Content::Expired(expired) => {
-                let are_gone = expired.seqs.iter().all(|seq| self.facts[*seq as usize - 1].is_withdrawn);
-                assert!(are_gone, "{id:?} #{seq}: not all of these have gone: {expired:?}");
+                for gone in &expired.seqs {
+                    let fact = &mut self.facts[*gone as usize - 1];
+                    assert!(fact.is_withdrawn, "{id:?} #{seq}: {gone} is said to have gone");
+                    let before = fact.withdrawn_by.replace(seq);
+                    assert!(before.is_none(), "{id:?} #{seq}: {gone} went twice, and before as of {before:?}");
+                }
             }
             Content::Undelivered(undelivered) => {
                 assert!(self.facts[undelivered.seq as usize - 1].is_message, "{id:?} #{seq}: not about a message");
                 let users = undelivered.member_ids.iter().map(|user| UserId::new(*user).unwrap());
-                self.missed.extend(users.map(|user| (undelivered.seq, user)));
+                for user in users {
+                    let before = self.missed.insert((undelivered.seq, user), seq);
+                    assert!(before.is_none(), "{id:?} #{seq}: a delivery ended twice");
+                }
             }
             Content::ExpiryChanged(_) => {}
             Content::GroupCreated(created) => {
@@ -182,12 +199,18 @@ impl Ledger {
         if seq == 0 { 0 } else { self.facts[seq as usize - 1].ordinal }
     }
 
-    /// Messages of others after one entry, up to and including another: counted one by one, and as it is now, without
-    /// those that were withdrawn or that the user missed.
+    /// Whether a message's delivery ended before somebody had it.
+    pub fn has_missed(&self, user: UserId, seq: u64) -> bool {
+        self.missed.contains_key(&(seq, user))
+    }
+
+    /// Messages of others after one entry, up to and including another: counted one by one, without those of which an
+    /// entry up to there says that they were withdrawn, or that the user missed them.
     pub fn count_unread(&self, user: UserId, after: u64, up_to: u64) -> u64 {
         let counts = |seq: &u64| {
             let fact = &self.facts[*seq as usize - 1];
-            let is_gone = fact.is_withdrawn || self.missed.contains(&(*seq, user));
+            let missed_by = self.missed.get(&(*seq, user)).copied();
+            let is_gone = fact.withdrawn_by.into_iter().chain(missed_by).any(|by| by <= up_to);
             fact.is_message && fact.sender != user && !is_gone
         };
         (after + 1..=up_to).filter(counts).count() as u64

@@ -10,6 +10,7 @@ mod checker;
 mod client;
 mod clock;
 mod disk;
+mod expiries;
 mod ledger;
 mod network;
 mod process;

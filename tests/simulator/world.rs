@@ -449,8 +449,9 @@ impl World {
     fn check(&mut self, all: bool) {
         let inner = self.store.lock();
         for client in &mut self.clients {
+            let me = client.me;
             for (id, view) in client.views.iter_mut().filter(|(_, view)| !view.entries.is_empty()) {
-                view.check(*id, &inner.disk.conversations[id], all);
+                view.check(me, *id, &inner.disk.conversations[id], all);
             }
             if all {
                 inner.disk.acked.iter().for_each(|((_, device, id), seq)| client.check_acked(*device, *id, *seq));
@@ -462,6 +463,8 @@ impl World {
     fn check_settled(&self) {
         let inner = self.store.lock();
         inner.disk.schedules.check_settled();
+        let clock_ms = inner.disk.schedules.clock.read(self.now_ms);
+        inner.disk.conversations.values().for_each(|stored| stored.check_settled(clock_ms));
         for client in &self.clients {
             let me = client.me.expect("everybody is online");
             for (id, stored) in &inner.disk.conversations {

@@ -1,7 +1,7 @@
 //! Requests and their answers.
 
 use super::{Around, Client, Stage, Wish};
-use crate::network::Stream;
+use crate::{expiries, network::Stream};
 use godwit::account::Token;
 use godwit_proto::{
     ClientMsgId, ConversationId, DeviceId, Seq,
@@ -73,7 +73,7 @@ impl Client {
                 let inner = around.store.lock();
                 let log = &inner.disk.conversations[&conversation].entries;
                 for entry in page.entries {
-                    assert_eq!(log[entry.seq as usize - 1], entry, "a page differs from the log");
+                    assert!(expiries::is_same(&log[entry.seq as usize - 1], &entry), "a page differs from the log");
                 }
             }
             (What::Logout, Body::Logout(_)) => self.token = None,
@@ -126,7 +126,7 @@ impl Client {
     pub(super) fn say_whatever(&mut self, around: &Around<'_>) {
         let now_ms = around.now_ms;
         let known: Vec<ConversationId> = self.views.keys().copied().collect();
-        match self.rng.below(6) {
+        match self.rng.below(7) {
             0 => {
                 let heartbeat = Request::Heartbeat(v1::HeartbeatRequest { client_time_ms: now_ms });
                 self.ask(now_ms, What::Whatever(None), Stream::Session, heartbeat);
@@ -154,6 +154,15 @@ impl Client {
                 let conversation_id = self.rng.pick(&known).to_bytes();
                 let members = Request::ListMembers(v1::ListMembersRequest { conversation_id, after_user_id: 0 });
                 self.ask(now_ms, What::Whatever(None), Stream::Session, members);
+            }
+            6 if !known.is_empty() => {
+                let after_ms = if self.rng.chance(500) { 0 } else { 1_000 + self.rng.below(2_000) };
+                let request = v1::SetExpiryRequest {
+                    conversation_id: self.rng.pick(&known).to_bytes(),
+                    client_msg_id: self.rng.sixteen_bytes().to_vec().into(),
+                    expiry: Some(v1::Expiry { after_ms, start: self.rng.pick(&[1, 2]) }),
+                };
+                self.ask(now_ms, What::Whatever(None), Stream::Session, Request::SetExpiry(request));
             }
             4 => {
                 let usernames = around.people.iter().map(|person| person.name.to_uppercase()).collect();

@@ -1,8 +1,11 @@
 //! What a client holds of one conversation: a run of its log without gaps.
 
-use crate::disk::Stored;
-use godwit_proto::{ConversationId, UserId, v1, v1::entry::Content};
-use prost::Message;
+use crate::{disk::Stored, expiries};
+use godwit::chat::withdraw;
+use godwit_proto::{
+    ConversationId, UserId,
+    v1::{self, WithdrawnReason, entry::Content},
+};
 
 /// Entries `first`, `first + 1`, … as they were received.
 #[derive(Debug, Default)]
@@ -66,7 +69,7 @@ impl View {
         }
         if entry.seq >= self.first {
             let held = &self.entries[(entry.seq - self.first) as usize];
-            assert_eq!(*held, entry, "{conversation:?}: two versions of one entry");
+            assert!(expiries::is_same(held, &entry), "{conversation:?}: two versions of one entry");
         }
     }
 
@@ -82,6 +85,13 @@ impl View {
         let by_me = entry.sender_id == me.as_u64();
         match &entry.content {
             Some(Content::Message(message)) if by_me && !message.scheduled => self.read = self.read.max(entry.seq),
+            Some(Content::Withdrawn(marker)) if by_me && !marker.scheduled => self.read = self.read.max(entry.seq),
+            Some(Content::Expired(expired)) => {
+                expired.seqs.iter().for_each(|seq| self.withdraw(*seq, WithdrawnReason::Expired));
+            }
+            Some(Content::Undelivered(ended)) if mine(&ended.member_ids) => {
+                self.withdraw(ended.seq, WithdrawnReason::Undelivered);
+            }
             Some(Content::GroupCreated(created)) if by_me || mine(&created.member_ids) => {
                 self.read = self.read.max(entry.seq);
             }
@@ -97,17 +107,25 @@ impl View {
         self.entries.push(entry);
     }
 
+    fn withdraw(&mut self, seq: u64, reason: WithdrawnReason) {
+        // What is older than the view is not held.
+        if let Some(index) = seq.checked_sub(self.first.max(1)) {
+            withdraw(&mut self.entries[index as usize], reason);
+        }
+    }
+
     /// Holds it against the log: entries that were held against it before cannot have changed, unless `all`.
-    pub fn check(&mut self, conversation: ConversationId, stored: &Stored, all: bool) {
+    pub fn check(&mut self, me: Option<UserId>, conversation: ConversationId, stored: &Stored, all: bool) {
         let known = if all { 0 } else { self.checked };
         for (held, seq) in self.entries.iter().zip(self.first..).skip(known) {
             assert_eq!(held.seq, seq, "{conversation:?}: a view has a hole or a double");
             let entry = stored.entries.get(seq as usize - 1);
             let entry = entry.unwrap_or_else(|| panic!("{conversation:?} #{seq} is in a view and not in the log"));
-            assert_eq!(held, entry, "{conversation:?} #{seq} differs from the log");
-            if all {
-                let encoded = &stored.log[seq as usize - 1].encoded;
-                assert_eq!(held.encode_to_vec(), **encoded, "{conversation:?} #{seq} differs from the log");
+            assert!(expiries::is_same(held, entry), "{conversation:?} #{seq} differs from the log");
+            let is_member = me.is_some_and(|me| stored.ledger.stay(me).is_some());
+            if all && !self.left && is_member {
+                let missed = me.is_some_and(|me| stored.ledger.has_missed(me, seq));
+                expiries::check_held(conversation, held, entry, missed);
             }
         }
         self.checked = self.entries.len();

@@ -17,6 +17,8 @@ pub struct Outgoing {
     pub id: ClientMsgId,
     number: u64,
     body: Bytes,
+    expiry: Option<v1::Expiry>,
+    deliver_by_ms: u64,
     tried: bool,
     /// On the present connection.
     pub in_flight: bool,
@@ -70,7 +72,22 @@ impl Client {
                 let padding = self.rng.index(padding_max);
                 let body = write_body(self.id as u64, number, padding).into();
                 let id = ClientMsgId(self.rng.sixteen_bytes());
-                queue.push_back(Outgoing { id, number, body, tried: false, in_flight: false, not_before_ms: 0 });
+                let expiry = self
+                    .rng
+                    .chance(250)
+                    .then(|| v1::Expiry { after_ms: 1_000 + self.rng.below(2_000), start: self.rng.pick(&[1, 2]) });
+                let clock_ms = around.store.lock().disk.schedules.clock.read(around.now_ms);
+                let deliver_by_ms = if self.rng.chance(150) { clock_ms + 20 + self.rng.below(1_000) } else { 0 };
+                queue.push_back(Outgoing {
+                    id,
+                    number,
+                    body,
+                    expiry,
+                    deliver_by_ms,
+                    tried: false,
+                    in_flight: false,
+                    not_before_ms: 0,
+                });
             }
         }
     }
@@ -108,7 +125,8 @@ impl Client {
                         content_type: String::new(),
                         first_attempt: !message.tried,
                         after_client_msg_id: after,
-                        ..v1::SendRequest::default()
+                        expiry: message.expiry,
+                        deliver_by_ms: message.deliver_by_ms,
                     };
                     (message.tried, message.in_flight) = (true, true);
                     requests.push((What::Send(*conversation, message.id), request));
@@ -150,7 +168,11 @@ impl Client {
             }
             Body::Error(error) => {
                 let direct = matches!(conversation.kind(), ConversationKind::Direct(..));
-                let gone = error.code() == ErrorCode::NotAMember && !direct;
+                let gone = match error.code() {
+                    ErrorCode::NotAMember => !direct,
+                    ErrorCode::DeadlinePassed => queue[index].deliver_by_ms > 0,
+                    _ => false,
+                };
                 assert!(gone, "client {}: a message was refused for good: {error:?}", self.id);
                 let message = queue.remove(index).unwrap();
                 // It may still be on its way on an older connection, and be accepted there in another membership.
