@@ -167,6 +167,9 @@ section! {
         /// Acknowledged positions that wait to be written. Past it, they are answered OVERLOADED, which costs a second
         /// delivery.
         acked_pending_max: usize = 256 * 1024, in 16..=1024 * 1024 * 1024;
+        /// How long, in milliseconds, what a withdrawn message said may stay in the store's files. When it has, all messages
+        /// are written again, unless there was enough to do meanwhile that it went by itself.
+        withdrawn_stay_ms_max: u64 = 24 * 3600 * 1000, in 1000..=366 * 24 * 3600 * 1000;
         /// Disk space for the engine's journals, all of which a start reads.
         journal_bytes_max: u64 = 256 * 1024 * 1024, in 64 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
     }

@@ -4,7 +4,7 @@ use crate::{
     account::PasswordSettings, chat::ConversationLimits, config::Config, router, store::embedded::EmbeddedOptions,
     transport::TransportOptions,
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -110,6 +110,7 @@ pub fn store(config: &Config, dir: PathBuf) -> EmbeddedOptions {
         readers: store.readers,
         reads_max: store.reads_max,
         acked_pending_max: store.acked_pending_max,
+        withdrawn_stay_max: Duration::from_millis(store.withdrawn_stay_ms_max),
         journal_bytes_max: store.journal_bytes_max,
         ..EmbeddedOptions::new(dir)
     }

@@ -50,6 +50,11 @@ impl DiskSpace {
         *last = Some((Instant::now(), full));
         full
     }
+
+    /// Whether there is room for so many bytes above the reserve.
+    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
+        (self.probe)(&self.dir).is_ok_and(|free_bytes| free_bytes >= self.reserve_bytes.saturating_add(bytes))
+    }
 }
 
 /// What the file system says is free for this process.

@@ -56,13 +56,30 @@ pub(super) fn check(engine: &Path, dir: &Path) -> Result<Option<PathBuf>, OpenEr
     Ok(None)
 }
 
+/// The number of the journal that is written to.
+pub(super) fn newest(engine: &Path) -> io::Result<u64> {
+    numbers(engine).map(|numbers| numbers.last().copied().unwrap_or_default())
+}
+
+/// The number of the oldest journal that is still there.
+pub(super) fn oldest(engine: &Path) -> io::Result<u64> {
+    numbers(engine).map(|numbers| numbers.first().copied().unwrap_or_default())
+}
+
+fn numbers(engine: &Path) -> io::Result<Vec<u64>> {
+    Ok(list(engine)?.iter().filter_map(|path| number(path)).collect())
+}
+
+fn number(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
 /// The journals, oldest first.
 fn list(engine: &Path) -> io::Result<Vec<PathBuf>> {
     let mut journals = Vec::new();
     for file in fs::read_dir(engine)? {
         let path = file?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
-        if let Some(number) = number
+        if let Some(number) = number(&path)
             && path.extension().is_some_and(|extension| extension == "jnl")
         {
             journals.push((number, path));

@@ -6,6 +6,10 @@ use godwit_proto::{ConversationId, DeviceId, Seq, UserId};
 
 /// The key under which [`super::keyspaces::Keyspaces::meta`] keeps the newest record whose rows are written.
 pub(super) const ROWS_UPTO: &[u8] = b"rows_upto";
+/// The key under which it keeps when the oldest message was withdrawn that may still be in files; see [`super::tidy`].
+pub(super) const WITHDRAWN_SINCE: &[u8] = b"withdrawn_since";
+/// A key in any keyspace under which nothing is ever read.
+pub(super) const FILLING: &[u8] = b"\0filling";
 /// The key of the format's number.
 pub(super) const FORMAT: &[u8] = b"format";
 

@@ -70,6 +70,26 @@ impl Keyspaces {
         })
     }
 
+    pub(super) fn all(&self) -> [&Keyspace; 13] {
+        let Self { db: _, records, entries, sends, conversations, members, memberships, accounts, .. } = self;
+        let Self { tokens, acked, timers, timers_of, timers_due, meta, .. } = self;
+        [
+            records,
+            entries,
+            sends,
+            conversations,
+            members,
+            memberships,
+            accounts,
+            tokens,
+            acked,
+            timers,
+            timers_of,
+            timers_due,
+            meta,
+        ]
+    }
+
     /// The newest record whose rows are written.
     pub(super) fn rows_upto(&self) -> Result<u64, RowError> {
         self.meta.get(keys::ROWS_UPTO)?.map_or(Ok(0), |value| keys::number(&value))

@@ -6,6 +6,8 @@
 //! a crash leaves lies in the overlay again when the store is opened (`recovery`). A record a turn costs a fraction of a row a
 //! message, and rows sorted by conversation are what reads want.
 //!
+//! An entry may give way to another one of its seq (`rewrite`), and what it said is taken out of the files some time later (`tidy`).
+//!
 //! Underneath is `fjall`, whose known fault (damage in its journal reads as its end) is covered by numbered records and a
 //! small file beside it (`guard`), and by a look at the journals before the engine sees them (`journal`).
 
@@ -34,6 +36,7 @@ mod sends;
 mod shared;
 mod store_impl;
 mod sync;
+mod tidy;
 mod timer_overlay;
 mod timer_reads;
 mod timer_round;
@@ -64,6 +67,7 @@ use std::{
     thread::JoinHandle,
 };
 use sync::{Fatal, lock, spawn};
+use tidy::Tidy;
 
 /// An open store. Clones share it; the last one to go closes it.
 #[derive(Clone)]
@@ -149,7 +153,11 @@ impl Embedded {
         let writes = Arc::new(Queue::new(Weight { items: options.queue_commits_max, bytes: options.queue_bytes_max }));
         let turn_max = Weight { items: options.turn_commits_max, bytes: options.turn_bytes_max };
         let commit = CommitThread::new(shared.clone(), writes.clone(), turn_max, options.heads_max, newest);
-        let behind = WriteBehind::new(shared.clone(), removed_upto);
+        let behind = WriteBehind::new(
+            shared.clone(),
+            removed_upto,
+            Tidy::new(options.dir.join("db"), options.withdrawn_stay_max),
+        );
         let (readers, reading) = Readers::start(options.readers, options.reads_max, &shared, &fatal)?;
         let running = Running {
             committing: spawn("store-commit", fatal.clone(), move || commit.run())?,

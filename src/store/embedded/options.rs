@@ -48,6 +48,9 @@ pub struct EmbeddedOptions {
     pub acked_pending_max: usize,
     /// Engine journals on disk, which is also what an open has to read. At least 64 MiB.
     pub journal_bytes_max: u64,
+    /// How long what a withdrawn message left may stay in files before it is taken out, which writes all messages again. A
+    /// busy store gets rid of it earlier.
+    pub withdrawn_stay_max: Duration,
     /// How long a write may take before the store counts as stuck, which is fatal. Far above what a slow disk does.
     pub stall_max: Duration,
     /// Called once when the state of the disk is unknown: a failed sync, a write that does not
@@ -84,6 +87,7 @@ impl EmbeddedOptions {
             reads_max: 8 * KIB,
             acked_pending_max: 256 * KIB,
             journal_bytes_max: 256 * MIB as u64,
+            withdrawn_stay_max: Duration::from_secs(24 * 3600),
             stall_max: Duration::from_secs(60),
             on_fatal: Arc::new(abort),
         }

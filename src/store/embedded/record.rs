@@ -63,6 +63,11 @@ impl Record {
         self.commits.iter().map(rows).sum::<usize>() + ROWS_OF_TIMER * self.timers.len()
     }
 
+    /// Whether entries take the place of others.
+    pub(super) fn rewrites(&self) -> bool {
+        self.commits.iter().any(|commit| !commit.rewritten.is_empty())
+    }
+
     pub(super) fn entries(&self) -> usize {
         self.commits.iter().map(|commit| commit.entries.len()).sum()
     }

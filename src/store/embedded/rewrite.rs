@@ -42,7 +42,10 @@ mod tests {
         ClientMsgId,
         v1::{self, WithdrawnReason, entry::Content},
     };
-    use std::{ops::RangeInclusive, sync::Arc};
+    use std::{
+        ops::{Range, RangeInclusive},
+        sync::Arc,
+    };
 
     const NONE: RangeInclusive<u64> = RangeInclusive::new(1, 0);
 
@@ -60,10 +63,10 @@ mod tests {
         entry(seq).withdrawn(WithdrawnReason::Expired)
     }
 
-    /// Record `number` adds entries and withdraws some that were there before.
-    fn record(number: u64, seqs: RangeInclusive<u64>, withdrawn: &[u64]) -> Arc<Record> {
+    /// Record `number` adds entries, of seqs without the end, and withdraws some that were there before.
+    fn record(number: u64, seqs: Range<u64>, withdrawn: &[u64]) -> Arc<Record> {
         let rewritten = withdrawn.iter().map(|seq| marker(*seq)).collect();
-        let after = Seq(seqs.start() - 1);
+        let after = Seq(seqs.start - 1);
         let commit = Commit { entries: seqs.map(entry).collect(), rewritten, ..Commit::after(group(), after) };
         Arc::new(Record::encode(number, vec![commit], Vec::new()).0)
     }
@@ -82,8 +85,7 @@ mod tests {
 
     #[test]
     fn a_replay_puts_right_whatever_a_crash_left_of_rewritten_entries() {
-        let records =
-            [record(1, 1..=3, &[]), record(2, 4..=5, &[2]), record(3, 6..=5, &[4, 1]), record(4, 6..=7, &[5])];
+        let records = [record(1, 1..4, &[]), record(2, 4..6, &[2]), record(3, 6..6, &[4, 1]), record(4, 6..8, &[5])];
         let withdrawn = [1, 2, 4, 5];
         let expected: Vec<_> =
             (1..=7).map(|seq| if withdrawn.contains(&seq) { marker(seq) } else { entry(seq) }).collect();
@@ -111,7 +113,7 @@ mod tests {
     fn what_is_rewritten_within_a_round_never_becomes_a_row() {
         let dir = tempfile::tempdir().unwrap();
         let keyspaces = open(&dir);
-        write(&keyspaces, &[record(1, 1..=3, &[]), record(2, 4..=4, &[1, 3])], false);
+        write(&keyspaces, &[record(1, 1..4, &[]), record(2, 4..5, &[1, 3])], false);
         assert_eq!(log(&keyspaces), [marker(1), entry(2), marker(3), entry(4)]);
         assert_eq!(keyspaces.entries.len().unwrap(), 1);
     }
@@ -120,8 +122,8 @@ mod tests {
     fn an_entry_that_is_in_no_row_is_damage() {
         let dir = tempfile::tempdir().unwrap();
         let keyspaces = open(&dir);
-        write(&keyspaces, &[record(1, 1..=3, &[])], false);
-        let absent = [record(2, 5..=5, &[4])];
+        write(&keyspaces, &[record(1, 1..4, &[])], false);
+        let absent = [record(2, 5..6, &[4])];
         let written = Round::new(&absent).write(&keyspaces, NONE, false, 1, OwnedWriteBatch::commit);
         assert!(matches!(written, Err(RowError::Damaged(_))));
     }
