@@ -187,6 +187,8 @@ impl Disk {
     pub fn change_timer(&mut self, now_ms: u64, change: &TimerChange) {
         let of_schedule = [TimerKind::SCHEDULED_SEND, TimerKind::SCHEDULE_FAILED].contains(&change.key().kind);
         match change {
+            TimerChange::Put(row) if self.bug == Some(Bug::LostExpiry) && row.key.kind == TimerKind::MESSAGE_EXPIRY => {
+            }
             TimerChange::Put(row) if !of_schedule => drop(self.timers.insert(row.key, row.clone())),
             TimerChange::Remove(key) if !of_schedule => drop(self.timers.remove(key)),
             TimerChange::Put(_) if self.bug == Some(Bug::LostTimer) => {}

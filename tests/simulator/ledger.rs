@@ -199,6 +199,11 @@ impl Ledger {
         if seq == 0 { 0 } else { self.facts[seq as usize - 1].ordinal }
     }
 
+    /// Messages that are gone, and recipients who did not get one in time.
+    pub fn withdrawn(&self) -> u64 {
+        self.facts.iter().filter(|fact| fact.is_withdrawn).count() as u64 + self.missed.len() as u64
+    }
+
     /// Whether a message's delivery ended before somebody had it.
     pub fn has_missed(&self, user: UserId, seq: u64) -> bool {
         self.missed.contains_key(&(seq, user))

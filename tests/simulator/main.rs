@@ -75,7 +75,7 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
     let total = total.into_inner().unwrap();
     let sum = |what: fn(&Summary) -> u64| total.iter().map(what).sum::<u64>();
     println!(
-        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} lost pushes, {} durable entries, {} of them scheduled, {} moves of series, {} statements checked",
+        "{seeds} seeds: {} steps, {} crashes, {} resyncs, {} lost pushes, {} durable entries, {} of them scheduled, {} moves of series, {} withdrawn, {} statements checked",
         sum(|run| run.steps),
         sum(|run| run.crashes),
         sum(|run| run.resyncs),
@@ -83,6 +83,7 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
         sum(|run| run.entries),
         sum(|run| run.scheduled),
         sum(|run| run.moves),
+        sum(|run| run.withdrawn),
         sum(|run| run.checked)
     );
     // A run in which nothing happens shows nothing.
@@ -90,6 +91,7 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
         assert!(sum(|run| run.entries) > 10 * seeds, "few entries");
         assert!(sum(|run| run.scheduled) > seeds, "few scheduled messages");
         assert!(sum(|run| run.moves) > seeds / 10, "few moves of series");
+        assert!(sum(|run| run.withdrawn) > seeds, "few messages disappeared");
         assert!(sum(|run| run.crashes) > seeds / 10, "few crashes");
         assert!(sum(|run| run.resyncs) > seeds / 10, "few resyncs");
         assert!(sum(|run| run.lost_pushes) > seeds, "few lost pushes");
@@ -161,6 +163,11 @@ fn a_push_that_is_lost_is_found_out() {
 #[test]
 fn a_store_that_forgets_a_timer_is_found_out() {
     finds(Bug::LostTimer, "not durable");
+}
+
+#[test]
+fn a_store_that_loses_the_timer_of_a_message_that_expires_is_found_out() {
+    finds(Bug::LostExpiry, "its time has come, and it is there");
 }
 
 #[test]

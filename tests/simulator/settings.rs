@@ -68,6 +68,8 @@ pub enum Bug {
     LostPush,
     /// The store says that a timer is durable and does not keep it.
     LostTimer,
+    /// The same of the timer of a message that is to disappear.
+    LostExpiry,
     /// The store says that a timer is gone and keeps it.
     KeptTimer,
     /// The store says of a timer that it is due before it is.

@@ -40,6 +40,8 @@ pub struct Summary {
     pub scheduled: u64,
     /// Times that a series went on to its next time.
     pub moves: u64,
+    /// Messages that disappeared, and recipients who did not get one in time.
+    pub withdrawn: u64,
     pub crashes: u64,
     pub resyncs: u64,
     /// Pushed entries that were lost on the way.
@@ -75,6 +77,7 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
         entries: inner.disk.conversations.values().map(|stored| stored.ledger.len()).sum(),
         scheduled: inner.disk.schedules.sent(),
         moves: inner.disk.schedules.moves(),
+        withdrawn: inner.disk.conversations.values().map(|stored| stored.ledger.withdrawn()).sum(),
         crashes: world.crashes,
         resyncs: world.clients.iter().map(|client| client.resyncs).sum(),
         lost_pushes: world.clients.iter().map(|client| client.lost_pushes).sum(),

@@ -85,6 +85,12 @@ impl Client {
                 let view = self.views.entry(conversation).or_default();
                 view.target = view.target.max(sent.seq);
             }
+            (What::Whatever(Some(conversation)), Body::SetExpiry(set)) => {
+                let view = self.views.get_mut(&conversation).expect("views stay");
+                if !view.left {
+                    view.target = view.target.max(set.seq);
+                }
+            }
             (What::List | What::Whatever(_), _) => {}
             (what, body) => panic!("client {}: {what:?} was answered with {body:?}", self.id),
         }
@@ -157,12 +163,14 @@ impl Client {
             }
             6 if !known.is_empty() => {
                 let after_ms = if self.rng.chance(500) { 0 } else { 1_000 + self.rng.below(2_000) };
+                let conversation = self.rng.pick(&known);
                 let request = v1::SetExpiryRequest {
-                    conversation_id: self.rng.pick(&known).to_bytes(),
+                    conversation_id: conversation.to_bytes(),
                     client_msg_id: self.rng.sixteen_bytes().to_vec().into(),
                     expiry: Some(v1::Expiry { after_ms, start: self.rng.pick(&[1, 2]) }),
                 };
-                self.ask(now_ms, What::Whatever(None), Stream::Session, Request::SetExpiry(request));
+                let what = What::Whatever(Some(conversation));
+                self.ask(now_ms, what, Stream::Session, Request::SetExpiry(request));
             }
             4 => {
                 let usernames = around.people.iter().map(|person| person.name.to_uppercase()).collect();
