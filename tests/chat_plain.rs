@@ -143,6 +143,37 @@ fn two_people_and_a_group_chat_by_pipe() {
 }
 
 #[test]
+fn messages_disappear_after_their_time_and_the_conversation_says_after_which() {
+    let place = Place::with_accounts(&["alice", "bob"]);
+    let mut alice = place.follow("alice");
+    let mut bob = place.follow("bob");
+    alice.write("/to bob");
+    alice.write("/expire 4s: the code is 1234");
+    alice.expect("sent\tbob\t1\t2");
+    let line = bob.expect("message\talice\t1\talice\tthe code is 1234\texpires 20");
+    assert!(line.ends_with(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']), "{line}");
+    alice.write("/expire 1h read");
+    alice.expect("done\t3");
+    bob.expect("expiry\talice\t2\talice\t3600000\tread");
+    bob.expect("expired\talice\t3\talice\t1");
+    alice.expect("expired\tbob\t3\talice\t1");
+    alice.write("/expire");
+    alice.expect("expiry\tbob\t\t\t3600000\tread");
+    alice.write("and this stays until it is read");
+    bob.expect("message\talice\t4\talice\tand this stays until it is read\texpires-after-read 3600000");
+    drop(bob);
+    let (status, lines) = place.say("bob", "/to alice\n/expire\n/read\n/expire soon\n/expire 1ms\n");
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        lines.iter().any(|line| line.starts_with("conversation\talice\t") && line.ends_with("\t4\t1")),
+        "{lines:#?}"
+    );
+    assert!(has(&lines, "expiry\talice\t\t\t3600000\tread") && has(&lines, "unread\talice\t0"), "{lines:#?}");
+    let errors: Vec<_> = lines.iter().filter(|line| line.starts_with("error\tINVALID_COMMAND\t")).collect();
+    assert_eq!(errors.len(), 2, "{lines:#?}");
+}
+
+#[test]
 fn a_script_without_anybody_following_sends_everything_and_ends_with_0() {
     let place = Place::with_accounts(&["alice", "bob"]);
     let input: String = std::iter::once("/to bob\n".to_owned()).chain((1..=300).map(|n| format!("{n}\n"))).collect();

@@ -36,6 +36,12 @@ impl Acks {
         self.due.get_or_insert(not_before.max(now + self.delay));
     }
 
+    /// The same, and what is owed leaves now: somebody waits for it.
+    pub(crate) fn owe_at_once(&mut self, conversation: ConversationId, now: Instant) {
+        self.owed.insert(conversation);
+        self.due = Some(now);
+    }
+
     /// When they leave at the latest.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
@@ -85,6 +91,18 @@ mod tests {
         acks.take(now + INTERVAL);
         acks.owe(conversation(2), now + 3 * INTERVAL);
         assert_eq!(acks.due(), Some(now + 3 * INTERVAL + DELAY));
+    }
+
+    #[test]
+    fn what_somebody_waits_for_leaves_at_once() {
+        let (mut acks, now) = (Acks::new(DELAY, INTERVAL), Instant::now());
+        acks.owe(conversation(2), now);
+        acks.take(now);
+        acks.owe(conversation(2), now);
+        acks.owe_at_once(conversation(3), now + DELAY);
+        assert_eq!(acks.due(), Some(now + DELAY));
+        acks.owe(conversation(2), now + DELAY);
+        assert_eq!(acks.due(), Some(now + DELAY));
     }
 
     #[test]

@@ -356,7 +356,9 @@ impl Conversations {
 
     fn hand_over(&mut self, id: ConversationId, ready: Vec<(Entry, bool)>, now: Instant) {
         let Some(conversation) = self.map.get_mut(&id) else { return };
-        if !ready.is_empty() {
+        if ready.iter().any(|(entry, _)| is_awaited(entry)) {
+            self.acks.owe_at_once(id, now);
+        } else if !ready.is_empty() {
             self.acks.owe(id, now);
         }
         for (mut entry, live) in ready {
@@ -399,6 +401,11 @@ impl Conversations {
         conversation.fetch = Fetching::Later(at);
         self.fetch_later.insert((at, id));
     }
+}
+
+/// The time of its acknowledgement decides whether it was delivered.
+fn is_awaited(entry: &Entry) -> bool {
+    matches!(&entry.content, Some(Content::Message(message)) if message.deliver_by_ms > 0 && !message.delivery_ended)
 }
 
 /// Where a conversation begins, as far as an entry of it tells.

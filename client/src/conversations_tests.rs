@@ -206,6 +206,21 @@ fn an_own_message_that_a_schedule_sent_does_not_move_the_position_that_a_sync_li
 }
 
 #[test]
+fn a_message_that_must_be_delivered_in_time_is_acknowledged_at_once() {
+    let (mut conversations, now) = synced();
+    conversations.on_push(conversation(2), entries(1..=1), now);
+    assert!(conversations.acks_due().unwrap() > now);
+    let message = |delivery_ended| Message { deliver_by_ms: 5000, delivery_ended, ..Message::default() };
+    let urgent = |seq, ended| Entry { content: Some(Content::Message(message(ended))), ..entry(seq) };
+    conversations.on_push(conversation(2), vec![urgent(2, true)], now);
+    assert!(conversations.acks_due().unwrap() > now, "that is decided");
+    conversations.on_push(conversation(2), vec![urgent(4, false)], now);
+    assert!(conversations.acks_due().unwrap() > now, "one before it is missing");
+    conversations.on_push(conversation(2), entries(3..=3), now);
+    assert_eq!(conversations.acks_due(), Some(now));
+}
+
+#[test]
 fn an_own_message_expires_as_the_conversation_says_at_its_place() {
     let (mut conversations, now) = synced();
     let id = conversation(2);

@@ -6,7 +6,7 @@ use godwit_proto::{
 };
 use std::time::Duration;
 
-/// When a message disappears, for everybody. In steps of a millisecond.
+/// When a message disappears, for everybody. In steps of a millisecond; the server takes a second or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Expiry {
     /// It stays.

@@ -12,23 +12,38 @@ use std::collections::BTreeMap;
 /// The position is the furthest of: read on any device, own last message sent by hand, joined. Everything unread-worthy
 /// after it is unread, except what a schedule sent for the user, what has disappeared, and what was not delivered to the
 /// user in time. Feed it a [`ConversationSummary`], every entry, and every read position; the order and repetitions do not
-/// matter. It keeps a few words for each exception after the position, of those that entries told of.
+/// matter.
 ///
 /// Two cases need entries from before the summary. The user read on another device, but only a part of what the summary
 /// counted: until they are fed, the exceptions in the other part count as unread. And a message disappears that the summary
-/// excepted for another reason: until its own entry is fed, it is excepted twice.
+/// excepted for another reason: until its own entry is fed, it is excepted twice. The first case arises too where thousands
+/// of messages disappeared unread, which are then kept as a summary would tell of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     position: ReadPosition,
     last_seq: Seq,
     last_ordinal: u64,
-    /// The exceptions after the position, of which an entry told: the message, and the first entry that is known to say so.
-    /// [`Seq::ZERO`] while only the marker in its place is known, which does not say since when it stands there.
-    excepted: BTreeMap<Seq, Seq>,
+    /// The exceptions after the position, of which an entry told, by message.
+    excepted: BTreeMap<Seq, Excepted>,
+    /// With so many of them, those that have disappeared become told ones.
+    fold_at: usize,
     told: Told,
 }
 
-/// What a summary said about exceptions. The furthest one counts.
+/// Why a message is not unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Excepted {
+    /// The first entry that is known to say so; [`Seq::ZERO`] while only the marker in its place is known, which does not say
+    /// since when it stands there.
+    since: Seq,
+    /// An entry said that it has disappeared: the last that is heard of it.
+    is_over: bool,
+}
+
+/// Exceptions that are kept one by one, as long as nothing else can become of them.
+const EXCEPTED_MAX: usize = 4096;
+
+/// What a summary said about exceptions, or would have said. The furthest one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Told {
     /// They are after this one,
@@ -46,6 +61,7 @@ impl Unread {
             last_seq: Seq::ZERO,
             last_ordinal: 0,
             excepted: BTreeMap::new(),
+            fold_at: EXCEPTED_MAX,
             told: Told { read_seq: Seq::ZERO, last_seq: Seq::ZERO, count: 0 },
         }
     }
@@ -69,12 +85,17 @@ impl Unread {
         }
         let (me, is_own) = (self.position.me(), entry.sender_id == self.position.me());
         match &entry.content {
-            Some(Content::Message(message)) if message.scheduled && is_own => self.except(seq, seq),
-            Some(Content::Withdrawn(withdrawn)) if withdrawn.scheduled && is_own => self.except(seq, seq),
-            Some(Content::Withdrawn(_)) => self.except(seq, Seq::ZERO),
-            Some(Content::Expired(expired)) => expired.seqs.iter().for_each(|&gone| self.except(Seq(gone), seq)),
-            Some(Content::Undelivered(missed)) if missed.member_ids.contains(&me) => self.except(Seq(missed.seq), seq),
+            Some(Content::Message(message)) if message.scheduled && is_own => self.except(seq, seq, false),
+            Some(Content::Withdrawn(withdrawn)) if withdrawn.scheduled && is_own => self.except(seq, seq, false),
+            Some(Content::Withdrawn(_)) => self.except(seq, Seq::ZERO, false),
+            Some(Content::Expired(expired)) => expired.seqs.iter().for_each(|&gone| self.except(Seq(gone), seq, true)),
+            Some(Content::Undelivered(missed)) if missed.member_ids.contains(&me) => {
+                self.except(Seq(missed.seq), seq, false);
+            }
             Some(_) | None => {}
+        }
+        if self.excepted.len() >= self.fold_at {
+            self.fold();
         }
     }
 
@@ -110,21 +131,33 @@ impl Unread {
             return 0;
         }
         let upto = self.told.last_seq;
-        let fed = self.excepted.range(..=upto).filter(|&(_, &since)| since <= upto).count() as u64;
+        let fed = self.excepted.range(..=upto).filter(|(_, one)| one.since <= upto).count() as u64;
         self.told.count.saturating_sub(fed)
     }
 
     /// A message is not unread, as the entry `since` says.
-    fn except(&mut self, seq: Seq, since: Seq) {
+    fn except(&mut self, seq: Seq, since: Seq, is_over: bool) {
         if seq <= self.position.seq() {
             return;
         }
-        let known = self.excepted.entry(seq).or_insert(since);
-        *known = match (*known, since) {
+        let known = self.excepted.entry(seq).or_insert(Excepted { since, is_over });
+        known.is_over |= is_over;
+        known.since = match (known.since, since) {
             (Seq::ZERO, since) => since,
             (known, Seq::ZERO) => known,
             (known, since) => known.min(since),
         };
+    }
+
+    /// Keeps of those that are over only how many there are, as a summary of this moment would tell it: a peer must not fill
+    /// the memory of somebody who does not read.
+    fn fold(&mut self) {
+        let count = self.excepted.len() as u64 + self.excepted_unfed();
+        let told = Told { read_seq: self.position.seq(), last_seq: self.last_seq, count };
+        self.told = self.told.max(told);
+        self.excepted.retain(|_, one| !one.is_over);
+        // Those that stay are few, or were looked up one by one; they are not to be gone through every time.
+        self.fold_at = self.excepted.len() + EXCEPTED_MAX;
     }
 
     fn forget_read(&mut self) {

@@ -202,6 +202,22 @@ fn what_disappears_after_a_summary_is_none_of_those_that_it_told_of() {
     assert_eq!(unread.count(), 1);
 }
 
+#[test]
+fn messages_that_disappear_unread_do_not_fill_the_memory() {
+    let mut unread = unread();
+    let count = 5 * EXCEPTED_MAX as u64;
+    for at in 1..=count {
+        unread.on_entry(&message(2 * at - 1, at, 9));
+        unread.on_entry(&expired(2 * at, at, &[2 * at - 1]));
+        assert!(unread.excepted.len() <= EXCEPTED_MAX);
+        assert_eq!(unread.count(), 0);
+    }
+    unread.on_entry(&expired(2, 1, &[1]));
+    assert_eq!(unread.count(), 0, "an entry that comes again changes nothing");
+    unread.on_entry(&message(2 * count + 1, count + 1, 9));
+    assert_eq!(unread.count(), 1);
+}
+
 /// A log out of what a property test draws: what each entry is, and which messages before it a note names.
 fn log_of(kinds: &[(u8, usize)]) -> Vec<Entry> {
     let (mut log, mut ordinal) = (Vec::<Entry>::new(), 0);
@@ -297,6 +313,7 @@ proptest! {
         kinds in prop::collection::vec((0u8..9, 0usize..30), 1..30),
         start in 0usize..30,
         looked_up in prop::collection::vec(0usize..30, 0..10),
+        fold_at in prop::option::of(1usize..4),
     ) {
         let log = log_of(&kinds);
         let start = start % log.len();
@@ -311,12 +328,15 @@ proptest! {
             Some(Content::Undelivered(missed)) => excepted(missed.seq),
             _ => false,
         };
-        prop_assume!(!log[start + 1..].iter().any(is_unknowable));
-        let mut unread = unread();
+        let mut unread = Unread { fold_at: fold_at.unwrap_or(EXCEPTED_MAX), ..unread() };
         unread.on_summary(&told(&first, own(&first)));
         let mut looked_up = looked_up.into_iter();
         for upto in start..log.len() {
+            if upto > start && is_unknowable(&log[upto]) {
+                break;
+            }
             unread.on_entry(&log[upto]);
+            unread.fold_at = fold_at.unwrap_or(EXCEPTED_MAX);
             let now = as_read(&log[..=upto]);
             if let Some(at) = looked_up.next() {
                 unread.on_entry(&now[at % now.len()]);
