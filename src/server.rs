@@ -1,13 +1,17 @@
 //! The composition root: builds the parts, starts the cores, runs until told to stop, drains.
 
 mod data_dir;
+mod offline;
 mod settings;
 
 use crate::{
     account::{InvitationSecret, PasswordPool, SecretError as InvitationSecretError},
     admin::{AdminError, AdminListener, Health, Stage},
     config::{Config, RegistrationMode},
-    router::{Core, CoreId, CorePort, Driver, Mailboxes, Placement, Registration, Services},
+    router::{
+        Core, CoreId, CorePort, DeadLetters, Driver, Mailboxes, OfflineHandle, OfflineHook, Placement, Registration,
+        Services,
+    },
     store::embedded::{Embedded, OpenError},
     telemetry::{MetricsText, RecorderError},
     transport::{
@@ -39,6 +43,7 @@ pub struct Server {
     cores: u16,
     data_dir: PathBuf,
     health: Health,
+    offline: OfflineHandle,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     store: Embedded,
@@ -55,12 +60,19 @@ struct CoreParts {
     services: Services,
     limits: crate::router::Limits,
     bounds: settings::PortBounds,
+    hook: Option<Arc<dyn OfflineHook>>,
+    dead_letters: DeadLetters,
     stop: watch::Receiver<bool>,
 }
 
 impl Server {
     /// Opens the store, binds the address and starts a thread for each core. When this returns, clients are served.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with_hook(config, None)
+    }
+
+    /// The same, with a hook that is told of users who have no session when an entry goes to them.
+    pub fn start_with_hook(config: &Config, hook: Option<&Arc<dyn OfflineHook>>) -> Result<Self, StartError> {
         let available = thread::available_parallelism().map_or(1, usize::from);
         let cores = u16::try_from(if config.cores == 0 { available } else { config.cores }).unwrap_or(u16::MAX);
         let health = Health::default();
@@ -70,8 +82,12 @@ impl Server {
         // The address first: a second server is told so before it touches anything.
         let transport_options = settings::transport(config);
         let Bound { sockets, address, steering } = crate::transport::bind(config.listen, cores, &transport_options)?;
-        let admin =
-            metrics.map(|metrics| AdminListener::start(config.metrics.listen, metrics, health.clone())).transpose()?;
+        let mailboxes = Arc::new(Mailboxes::new(cores, config.limits.mailbox_items_max));
+        let dead_letters = DeadLetters::new(settings::router(config, cores).offline.dead_letters_max);
+        let offline = OfflineHandle::new(dead_letters.clone(), Placement::new(cores), mailboxes.clone());
+        let start_admin =
+            |metrics| AdminListener::start(config.metrics.listen, metrics, health.clone(), Arc::new(offline.clone()));
+        let admin = metrics.map(start_admin).transpose()?;
         let store = Embedded::open(settings::store(config, data_dir.store()))?;
         let certificate = match (&config.tls.cert_file, &config.tls.key_file) {
             (Some(certificate), Some(key)) => Certificate::from_files(certificate, key)?,
@@ -94,7 +110,6 @@ impl Server {
         };
 
         let (stop, stopped) = watch::channel(false);
-        let mailboxes = Arc::new(Mailboxes::new(cores, config.limits.mailbox_items_max));
         let mut sockets = sockets.into_iter();
         let mut threads = Vec::with_capacity(usize::from(cores));
         for id in 0..cores {
@@ -109,6 +124,8 @@ impl Server {
                 services: services.clone(),
                 limits: settings::router(config, cores),
                 bounds: settings::port(config, endpoints),
+                hook: hook.cloned(),
+                dead_letters: dead_letters.clone(),
                 stop: stopped.clone(),
             };
             let builder = thread::Builder::new().name(format!("core-{id}"));
@@ -116,7 +133,7 @@ impl Server {
         }
         health.set(Stage::Serving);
         let data_dir = config.data_dir.clone();
-        Ok(Self { address, admin, fingerprint, steering, cores, data_dir, health, stop, threads, store })
+        Ok(Self { address, admin, fingerprint, steering, cores, data_dir, health, offline, stop, threads, store })
     }
 
     /// Where clients connect to, with the port that was picked if 0 was asked for.
@@ -147,6 +164,11 @@ impl Server {
     /// Where the data is.
     pub fn data_dir(&self) -> &std::path::Path {
         &self.data_dir
+    }
+
+    /// What the offline hook did not take.
+    pub fn offline(&self) -> &OfflineHandle {
+        &self.offline
     }
 
     /// Takes no new clients, tells those it has to connect again, waits for what is on its way to the disk, and closes the
@@ -194,10 +216,15 @@ fn pin_to_nth_cpu(nth: usize) -> io::Result<()> {
 }
 
 async fn serve(parts: CoreParts) -> io::Result<()> {
-    let CoreParts { id, cores, socket, transport, mailboxes, services, limits, bounds, stop, .. } = parts;
+    let CoreParts {
+        id, cores, socket, transport, mailboxes, services, limits, bounds, hook, dead_letters, stop, ..
+    } = parts;
     let filled = Rc::new(Notify::new());
     let port = CorePort::new(id, bounds.events_max, bounds.sessions_max, bounds.outbox_bytes_max, filled.clone());
-    let core = Core::new(id, Placement::new(cores), limits, services);
+    let mut core = Core::new(id, Placement::new(cores), limits, services);
+    if let Some(hook) = hook {
+        core.set_offline_hook(hook, dead_letters);
+    }
     let driver = Driver::new(core, port.clone(), filled, mailboxes, cores, bounds.turn_events_max);
     let driver = tokio::task::spawn_local(driver.run(stop.clone()));
     let served = async {

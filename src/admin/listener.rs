@@ -1,12 +1,12 @@
-//! The listener: `/metrics`, `/health/live`, `/health/ready`.
+//! The listener: `/metrics`, `/health/live`, `/health/ready`, and what [`OfflineNotices`] answers.
 
-use super::{Health, Stage};
+use super::{Health, OfflineNotices, Stage};
 use crate::telemetry::MetricsText;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -38,6 +38,9 @@ const FOLD_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+const DEAD_LETTERS: &str = "/offline/dead-letters";
+const REPLAY: &str = "/offline/replay";
+
 /// Answers operators until it is dropped.
 #[derive(Debug)]
 pub struct AdminListener {
@@ -48,7 +51,13 @@ pub struct AdminListener {
 
 impl AdminListener {
     /// Listens. When this returns, requests are answered.
-    pub fn start(listen: SocketAddr, metrics: MetricsText, health: Health) -> Result<Self, AdminError> {
+    pub fn start(
+        listen: SocketAddr,
+        metrics: MetricsText,
+        health: Health,
+        offline: Arc<dyn OfflineNotices>,
+    ) -> Result<Self, AdminError> {
+        let shown = Arc::new(Shown { metrics, health, offline });
         let failed = |error| AdminError { listen, error };
         let listener = StdListener::bind(listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -60,7 +69,7 @@ impl AdminListener {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = serve(listener, metrics, health) => {}
+                        () = serve(listener, shown) => {}
                         _ = stopped => {}
                     }
                 });
@@ -83,12 +92,19 @@ impl Drop for AdminListener {
     }
 }
 
-async fn serve(listener: StdListener, metrics: MetricsText, health: Health) {
+/// What operators get to see.
+struct Shown {
+    metrics: MetricsText,
+    health: Health,
+    offline: Arc<dyn OfflineNotices>,
+}
+
+async fn serve(listener: StdListener, shown: Arc<Shown>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "metrics and health are not served"),
     };
-    let fold = metrics.clone();
+    let fold = shown.metrics.clone();
     tokio::spawn(async move {
         let mut tick = interval(FOLD_EVERY);
         loop {
@@ -102,9 +118,9 @@ async fn serve(listener: StdListener, metrics: MetricsText, health: Health) {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (metrics, health) = (metrics.clone(), health.clone());
+                let shown = shown.clone();
                 tokio::spawn(async move {
-                    let _ = timeout(CONNECTION_TIMEOUT, answer(stream, metrics, health)).await;
+                    let _ = timeout(CONNECTION_TIMEOUT, answer(stream, &shown)).await;
                     drop(permit);
                 });
             }
@@ -117,9 +133,9 @@ async fn serve(listener: StdListener, metrics: MetricsText, health: Health) {
     }
 }
 
-async fn answer(stream: TcpStream, metrics: MetricsText, health: Health) {
+async fn answer(stream: TcpStream, shown: &Shown) {
     let service = service_fn(|request: Request<_>| {
-        let response = respond(&request, &metrics, &health);
+        let response = respond(&request, shown);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -132,30 +148,47 @@ async fn answer(stream: TcpStream, metrics: MetricsText, health: Health) {
     }
 }
 
-fn respond<B>(request: &Request<B>, metrics: &MetricsText, health: &Health) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+fn respond<B>(request: &Request<B>, shown: &Shown) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let does_something = path == REPLAY;
+    let (is_allowed, allowed) = match does_something {
+        true => (*request.method() == Method::POST, "POST"),
+        false => (matches!(*request.method(), Method::GET | Method::HEAD), "GET, HEAD"),
+    };
+    if !is_allowed {
+        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         return refused;
     }
-    match request.uri().path() {
-        "/metrics" => text(StatusCode::OK, metrics.render()),
+    match path {
+        "/metrics" => text(StatusCode::OK, shown.metrics.render()),
         // That it is answered says that the process runs; a core that dies ends the process.
         "/health/live" => text(StatusCode::OK, "live\n"),
-        "/health/ready" => match health.stage() {
+        "/health/ready" => match shown.health.stage() {
             Stage::Serving => text(StatusCode::OK, "ready\n"),
             Stage::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             Stage::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         },
-        _ => text(StatusCode::NOT_FOUND, "/metrics, /health/live, /health/ready\n"),
+        DEAD_LETTERS => json(shown.offline.dead_letters()),
+        REPLAY => json(shown.offline.replay()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            format!("/metrics, /health/live, /health/ready, {DEAD_LETTERS}, POST {REPLAY}\n"),
+        ),
     }
+}
+
+fn json(body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     // The version is that of the Prometheus text format.
-    let plain = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response
 }
@@ -180,8 +213,21 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream as StdStream};
 
+    struct TwoLetters;
+
+    impl OfflineNotices for TwoLetters {
+        fn dead_letters(&self) -> String {
+            "[1,2]".into()
+        }
+
+        fn replay(&self) -> String {
+            "2".into()
+        }
+    }
+
     fn start(metrics: MetricsText, health: &Health) -> AdminListener {
-        AdminListener::start((Ipv4Addr::LOCALHOST, 0).into(), metrics, health.clone()).unwrap()
+        let listen = (Ipv4Addr::LOCALHOST, 0).into();
+        AdminListener::start(listen, metrics, health.clone(), Arc::new(TwoLetters)).unwrap()
     }
 
     fn ask(listener: &AdminListener, head: &str) -> String {
@@ -220,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn dead_letters_are_shown_and_replayed_by_a_post_alone() {
+        let listener = start(local(|| {}), &Health::default());
+        let shown = ask(&listener, "GET /offline/dead-letters");
+        assert!(shown.contains("application/json") && shown.ends_with("[1,2]"), "{shown}");
+        assert!(ask(&listener, "GET /offline/replay").starts_with("HTTP/1.1 405"));
+        assert!(ask(&listener, "POST /offline/dead-letters").starts_with("HTTP/1.1 405"));
+        assert!(ask(&listener, "POST /offline/replay").ends_with("\r\n\r\n2"));
+    }
+
+    #[test]
     fn a_client_that_says_nothing_does_not_keep_others_waiting() {
         let listener = start(local(|| {}), &Health::default());
         let _silent: Vec<_> = (0..10).map(|_| StdStream::connect(listener.address()).unwrap()).collect();
@@ -229,7 +285,8 @@ mod tests {
     #[test]
     fn a_taken_address_is_an_error_that_says_what_to_do() {
         let listener = start(local(|| {}), &Health::default());
-        let error = AdminListener::start(listener.address(), local(|| {}), Health::default()).unwrap_err();
+        let (listen, letters) = (listener.address(), Arc::new(TwoLetters));
+        let error = AdminListener::start(listen, local(|| {}), Health::default(), letters).unwrap_err();
         assert!(error.to_string().contains("metrics.listen"), "{error}");
     }
 

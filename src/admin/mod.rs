@@ -2,6 +2,8 @@
 
 mod health;
 mod listener;
+mod offline;
 
 pub use health::{Health, Stage};
 pub use listener::{AdminError, AdminListener};
+pub use offline::OfflineNotices;

@@ -7,6 +7,7 @@ use super::{
     expiry::{self, Expirer},
     frames,
     meters::CoreMeters,
+    offline::Offline,
     owner::Owner,
     presence::Presence,
     redelivery::seed,
@@ -40,7 +41,7 @@ pub struct Core {
     pub(super) limits: Limits,
     pub(super) services: Services,
     pub(super) sessions: HashMap<SessionId, Session>,
-    presence: Presence,
+    pub(super) presence: Presence,
     pub(super) owner: Owner,
     timers: Timers,
     scheduler: Scheduler,
@@ -57,6 +58,8 @@ pub struct Core {
     pub(super) due: Vec<Deadline>,
     /// How long clients have for an acknowledgement; it knows the present by the monotonic clock.
     pub(super) patience: Patience,
+    /// `None` without a hook.
+    pub(super) offline: Option<Box<Offline>>,
     /// Pages of the log that are being read, to be pushed again.
     pub(super) pages_in_flight: usize,
     /// Some mailbox is filling up: new work is refused until it is not.
@@ -80,6 +83,7 @@ impl Core {
             due: Vec::new(),
             patience: Patience::new(limits.delivery.backoff, limits.delivery.attempts_max, seed(&services.random)),
             pages_in_flight: 0,
+            offline: None,
             services,
             sessions: HashMap::new(),
             local: VecDeque::new(),
@@ -195,6 +199,7 @@ impl Core {
     /// Ends every session, and every one that comes.
     pub fn stop(&mut self, effects: &mut Effects) {
         self.stopping = true;
+        self.stop_offline();
         let mut sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         // In order, so that a simulated run can be had again.
         sessions.sort_unstable();
@@ -294,13 +299,19 @@ impl Core {
             }
             Mail::FanOut(push, users, except) => {
                 let mut here = std::mem::take(&mut self.pushed_to);
-                self.presence.on_fan_out(&push, &users, except, &mut here, effects);
+                let absent = self.offline.as_mut().map(|offline| &mut offline.absent);
+                self.presence.on_fan_out(&push, &users, except, &mut here, absent, effects);
                 self.push(now_ms, &push, &here, effects);
+                self.on_absent(&push, effects);
                 here.clear();
                 self.pushed_to = here;
             }
             Mail::Push(push, sessions) => self.push(now_ms, &push, &sessions, effects),
-            Mail::Online { user, device, at } => self.presence.on_online(user, device, at, effects),
+            Mail::Online { user, device, at } => {
+                self.presence.on_online(user, device, at, effects);
+                self.on_user_online(user);
+            }
+            Mail::Replay(notices) => self.on_replay(now_ms, notices, effects),
             Mail::OnlineAnswer(session, accepted) => self.on_online_answer(session, accepted, effects),
             Mail::Offline(user, at) => self.presence.on_offline(user, at),
             Mail::EndDevices(user, devices, except) => {
@@ -344,6 +355,7 @@ impl Core {
             Completion::Reread { session, conversation, from, page } => {
                 self.on_reread(now_ms, session, conversation, from, page, effects);
             }
+            Completion::Notified(call, result) => self.on_notified(now_ms, call, result, effects),
             Completion::Timers(done) => self.on_timers(now_ms, done, effects),
             Completion::Expiry(done) => self.expirer.on_completion(now_ms, *done, &mut self.timers, effects),
             Completion::Schedule(done) => self.scheduler.on_completion(*done, &mut self.timers, effects),

@@ -9,6 +9,10 @@ use crate::timer::{Tick, Wheel};
 pub enum Deadline {
     /// A session has entries that it did not acknowledge when this was set.
     Deliveries(SessionId),
+    /// Notices about users who are not there were gathered, or wait after a failure.
+    OfflineGathered,
+    /// A call of the offline hook has had its time.
+    OfflineCall(u64),
 }
 
 /// The deadlines of one core, on a wheel of their own beside that of the durable timers, which go by the wall clock.

@@ -1,7 +1,8 @@
 //! What a core wants done after it handled an input.
 
 use super::{
-    Channel, CoreId, Mail, ReplyTo, SessionId, TimersCompletion, expiry::ExpiryCompletion, schedule::ScheduleCompletion,
+    Channel, CoreId, HookError, Mail, ReplyTo, SessionId, TimersCompletion, expiry::ExpiryCompletion,
+    schedule::ScheduleCompletion,
 };
 use crate::{
     chat::{Action, LogEntry, Position, Refusal},
@@ -71,6 +72,8 @@ pub enum Completion {
         /// As it would answer the client's own request.
         page: Result<Body, Refusal>,
     },
+    /// The offline hook took a batch, or did not. The number is that of the call.
+    Notified(u64, Result<(), HookError>),
     /// Tokens were revoked.
     LoggedOut(ReplyAddress, Result<Vec<DeviceId>, Refusal>),
     /// The store has, or does not have, this conversation.

@@ -54,6 +54,8 @@ pub struct Limits {
     pub expiry_after_ms_max: u64,
     /// Of entries that a client does not acknowledge.
     pub delivery: DeliveryLimits,
+    /// Of notices about users who are not there.
+    pub offline: OfflineLimits,
     /// Of scheduled messages.
     pub schedule: ScheduleLimits,
 }
@@ -67,6 +69,27 @@ pub struct DeliveryLimits {
     pub attempts_max: u8,
     /// Pages of the log that one core reads at one time to push them again. What else is due waits.
     pub pages_in_flight_max: usize,
+}
+
+/// Bounds of what is kept for the offline hook and asked of it, each for one core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfflineLimits {
+    /// How long notices are gathered before they are handed over, so that a burst makes one.
+    pub gather_ms: u64,
+    /// Notices that wait or are under way: one for each user and conversation at most. Others are dropped, and counted.
+    pub notices_max: usize,
+    /// Notices in one call.
+    pub batch_max: usize,
+    /// Calls at one time.
+    pub calls_max: usize,
+    /// How long one call may take.
+    pub call_timeout_ms: u64,
+    /// How long nothing is handed over after a failure.
+    pub backoff: Backoff,
+    /// How often a notice is tried. Then it is a dead letter.
+    pub attempts_max: u8,
+    /// Dead letters that are kept, of all cores together. The oldest make room.
+    pub dead_letters_max: usize,
 }
 
 /// Bounds of scheduled messages.
@@ -133,6 +156,7 @@ impl Default for Limits {
             timers_busy_max: 16_384,
             expiry_after_ms_max: 366 * DAY_MS,
             delivery: DeliveryLimits::default(),
+            offline: OfflineLimits::default(),
             schedule: ScheduleLimits::default(),
         }
     }
@@ -144,6 +168,21 @@ impl Default for DeliveryLimits {
             backoff: Backoff { base_ms: 5_000, factor: 2, max_ms: 30_000 },
             attempts_max: 5,
             pages_in_flight_max: 64,
+        }
+    }
+}
+
+impl Default for OfflineLimits {
+    fn default() -> Self {
+        Self {
+            gather_ms: 1_000,
+            notices_max: 65_536,
+            batch_max: 64,
+            calls_max: 4,
+            call_timeout_ms: 10_000,
+            backoff: Backoff { base_ms: 500, factor: 2, max_ms: 60_000 },
+            attempts_max: 10,
+            dead_letters_max: 1_024,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What cores send each other.
 
-use super::{Channel, CoreId, SessionId, schedule::ScheduleRequest};
+use super::{Channel, CoreId, OfflineNotice, SessionId, schedule::ScheduleRequest};
 use crate::{
     chat::{Input, NEVER_MS, Reply},
     store::DueTimer,
@@ -103,6 +103,8 @@ pub enum Mail {
     Offline(UserId, SessionRef),
     /// To the owner of a user: these devices lost their tokens. The excepted session ends itself.
     EndDevices(UserId, Vec<DeviceId>, SessionRef),
+    /// To the owner of users: hand these notices to the offline hook again.
+    Replay(Vec<OfflineNotice>),
     /// To a session's core: close it.
     End(SessionId, ErrorCode, &'static str),
 }

@@ -56,6 +56,11 @@ impl Presence {
         }
     }
 
+    /// Whether the user has a session.
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
+    }
+
     /// Closes the sessions of devices that lost their tokens.
     pub fn on_end_devices(&self, user: UserId, devices: &[DeviceId], except: SessionRef, effects: &mut Effects) {
         for session in self.users.get(&user).into_iter().flatten() {
@@ -66,17 +71,23 @@ impl Presence {
     }
 
     /// Pushes to every session of these users: one item for each other core that has any, and `here` gets those of this
-    /// one.
+    /// one. `absent` gets the users without any, if somebody wants to know.
     pub fn on_fan_out(
         &mut self,
         push: &Push,
         users: &Arc<[UserId]>,
         except: Option<SessionRef>,
         here: &mut Vec<SessionId>,
+        mut absent: Option<&mut Vec<UserId>>,
         effects: &mut Effects,
     ) {
         for user in users.iter() {
-            let Some(sessions) = self.users.get(user) else { continue };
+            let Some(sessions) = self.users.get(user) else {
+                if let Some(absent) = &mut absent {
+                    absent.push(*user);
+                }
+                continue;
+            };
             for session in sessions.iter().filter(|session| Some(session.at) != except) {
                 self.scratch[usize::from(session.at.core.0)].push(session.at.session);
             }

@@ -68,6 +68,8 @@ impl Core {
         for deadline in due.drain(..) {
             match deadline {
                 Deadline::Deliveries(session) => self.on_delivery_deadline(session, effects),
+                Deadline::OfflineGathered => self.on_offline_gathered(effects),
+                Deadline::OfflineCall(call) => self.on_offline_timeout(call),
             }
         }
         self.due = due;

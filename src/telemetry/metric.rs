@@ -81,6 +81,10 @@ metrics! {
     ENTRIES_REDELIVERED = "godwit_entries_redelivered_total", Kind::Counter, Count;
     /// Sessions closed because they did not acknowledge an entry however often it was pushed again.
     DELIVERY_TIMEOUTS = "godwit_delivery_timeouts_total", Kind::Counter, Count;
+    /// Notices about users without a session, by outcome: handed_over, overflowed (too many waited), given_up (a dead letter).
+    OFFLINE_NOTICES = "godwit_offline_notices_total", Kind::Counter, Count;
+    /// Notices that were given up and wait for somebody to look at them.
+    OFFLINE_DEAD_LETTERS = "godwit_offline_dead_letters", Kind::Gauge, Count;
     /// Scheduled messages that were sent, counted once each however often a crash has them fire.
     SCHEDULED_SENT = "godwit_scheduled_sent_total", Kind::Counter, Count;
     /// Scheduled messages that could not be sent when they were due.
@@ -119,7 +123,7 @@ metrics! {
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
 }
 
-/// The label of [`HANDSHAKES`] and [`PASSWORDS`].
+/// The label of [`HANDSHAKES`], [`PASSWORDS`] and [`OFFLINE_NOTICES`].
 pub const OUTCOME: &str = "outcome";
 /// The label of [`STORE_REFUSED`].
 pub const REASON: &str = "reason";

@@ -6,8 +6,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use godwit::{
     account::{Password, PasswordError},
     router::{
-        Channel, Core, CoreId, CorePort, Effects, Event, Mailboxes, Outbound, Outbox, Output, Passwords, Placement,
-        Registration, Services, SessionId, Task,
+        Channel, Core, CoreId, CorePort, DeadLetters, Effects, Event, HookError, Mailboxes, OfflineHook, OfflineNotice,
+        Outbound, Outbox, Output, Passwords, Placement, Registration, Services, SessionId, Task,
     },
     timer::Tick,
 };
@@ -15,7 +15,10 @@ use godwit_proto::v1::ErrorCode;
 use std::{
     collections::BTreeMap,
     rc::Rc,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 use tokio::sync::Notify;
@@ -59,8 +62,14 @@ impl Process {
             registration: Registration::Open,
             random: Arc::new(move |bytes| random.lock().unwrap().fill(bytes)),
         };
+        let hook = Arc::new(SimHook::default());
+        let hooked = |index| {
+            let mut core = Core::new(CoreId(index), placement, settings.limits, services.clone());
+            core.set_offline_hook(hook.clone(), DeadLetters::new(4));
+            core
+        };
         let core = |index| SimCore {
-            core: Core::new(CoreId(index), placement, settings.limits, services.clone()),
+            core: hooked(index),
             port: CorePort::new(
                 CoreId(index),
                 usize::MAX,
@@ -253,6 +262,18 @@ fn burn(fuse: &mut Option<u64>) -> Result<(), Died> {
             Ok(())
         }
         None => Ok(()),
+    }
+}
+
+/// Takes every third batch.
+#[derive(Default)]
+struct SimHook(AtomicU64);
+
+impl OfflineHook for SimHook {
+    fn notify(&self, notices: Vec<OfflineNotice>) -> BoxFuture<'static, Result<(), HookError>> {
+        assert!(!notices.is_empty(), "a batch of nothing");
+        let taken = self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
+        std::future::ready(if taken { Ok(()) } else { Err(HookError("not now".into())) }).boxed()
     }
 }
 

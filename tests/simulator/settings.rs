@@ -3,7 +3,7 @@
 use crate::rng::Rng;
 use godwit::{
     chat::ConversationLimits,
-    router::{Backoff, DeliveryLimits, Limits, ScheduleLimits},
+    router::{Backoff, DeliveryLimits, Limits, OfflineLimits, ScheduleLimits},
 };
 
 /// Drawn from the seed. Most runs leave some kinds of trouble out altogether, because what is rare beside everything else
@@ -104,7 +104,16 @@ impl Settings {
         let backoff = Backoff { base_ms: rng.pick(&[60, 200, 5_000]), factor: 2, max_ms: rng.pick(&[0, 100]) };
         let attempts_max = rng.pick(&[1, 5]);
         let delivery = DeliveryLimits { backoff, attempts_max, pages_in_flight_max: rng.pick(&[1, 64]) };
-        let limits = Limits { delivery, ..limits };
+        let offline = OfflineLimits {
+            gather_ms: rng.pick(&[0, 50]),
+            notices_max: rng.pick(&[1, 1000]),
+            batch_max: rng.pick(&[1, 64]),
+            calls_max: rng.pick(&[1, 4]),
+            backoff: Backoff { base_ms: 10, factor: 2, max_ms: 50 },
+            attempts_max: rng.pick(&[1, 3]),
+            ..OfflineLimits::default()
+        };
+        let limits = Limits { delivery, offline, ..limits };
         Self {
             cores: rng.pick(&[1, 2, 3, 4]),
             users: rng.pick(&[2, 3, 4]),

@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use godwit::{
     account::{Password, PasswordError},
     router::{
-        Channel, Core, CoreId, Effects, Limits, Output, Passwords, Placement, Registration, Services, SessionId, Task,
+        Channel, Core, CoreId, DeadLetters, Effects, Limits, Mail, OfflineHook, Output, Passwords, Placement,
+        Registration, Services, SessionId, Task,
     },
     store::embedded::{Embedded, EmbeddedOptions},
     timer::Tick,
@@ -128,6 +129,23 @@ impl OneCore {
         let sent = self.sent.entry(session).or_default();
         let reply = (before..sent.len()).find(|&index| !is_push(&sent[index])).expect("no reply");
         sent.remove(reply)
+    }
+
+    /// Has this hook told of users without a session.
+    pub fn hook(&mut self, hook: Arc<dyn OfflineHook>, dead_letters: DeadLetters) {
+        self.core.set_offline_hook(hook, dead_letters);
+    }
+
+    /// Another core, or an operator, sends mail.
+    pub fn mail(&mut self, now_ms: u64, mail: Mail) {
+        self.core.on_mail(now_ms, mail, &mut self.effects);
+        self.settle(now_ms);
+    }
+
+    /// The server is told to stop.
+    pub fn stop(&mut self, now_ms: u64) {
+        self.core.stop(&mut self.effects);
+        self.turn(now_ms);
     }
 
     /// Hands a request in and does nothing else.
