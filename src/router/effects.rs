@@ -1,7 +1,8 @@
 //! What a core wants done after it handled an input.
 
 use super::{
-    Channel, CoreId, Mail, ReplyTo, SessionId, TimersCompletion, expiry::ExpiryCompletion, schedule::ScheduleCompletion,
+    Channel, CoreId, Mail, ReplyTo, SessionId, TimersCompletion, expiry::ExpiryCompletion,
+    reminder::ReminderCompletion, schedule::ScheduleCompletion,
 };
 use crate::{
     chat::{Action, LogEntry, Position, Refusal},
@@ -87,6 +88,8 @@ pub enum Completion {
     Expiry(Box<ExpiryCompletion>),
     /// The store did something about scheduled messages.
     Schedule(Box<ScheduleCompletion>),
+    /// The store did something about reminders.
+    Reminder(Box<ReminderCompletion>),
     /// Something was noted that costs no more than being done again. Losing acknowledged positions them costs a second delivery, no more.
     Noted,
 }
