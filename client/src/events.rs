@@ -4,7 +4,7 @@ use crate::{clock::ServerClock, expiry};
 use futures_util::Stream;
 use godwit_proto::{
     ClientMsgId, ConversationId, Seq,
-    v1::{ConversationSummary, Entry, ErrorCode, ScheduledMessage},
+    v1::{ConversationSummary, Entry, ErrorCode, Reminder, ScheduledMessage},
 };
 use std::{
     pin::Pin,
@@ -76,6 +76,16 @@ pub enum Event {
     ScheduleEnded {
         /// Which.
         schedule_id: ClientMsgId,
+    },
+    /// A reminder is due, if it says [`is_due`](Reminder::is_due); or it was set on another device. This one and the next are missed
+    /// while there is no connection: after [`Synced`](Self::Synced), [`Client::reminders`](crate::Client::reminders) tells.
+    Reminder(Box<Reminder>),
+    /// A reminder was dismissed on another device, or the user may not read the entry any more.
+    ReminderDismissed {
+        /// Where the entry is.
+        conversation: ConversationId,
+        /// Which it is.
+        seq: Seq,
     },
     /// Everything that happened before the (re)connect, or before the server asked for a new sync, was handed over.
     Synced,

@@ -27,6 +27,7 @@ macro_rules! expect {
 
 // Below the macro, which it uses.
 mod expiry;
+mod reminder;
 mod schedule;
 
 pub use schedule::{Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};

@@ -16,8 +16,9 @@ use bytes::{Buf, BytesMut};
 use godwit_proto::{
     ClientMsgId, ConversationId, Seq,
     v1::{
-        AckRequest, Entry, ErrorCode, HeartbeatRequest, Message, ScheduledPush, SendRequest, SendResponse, ServerFrame,
-        client_frame::Body, entry::Content, scheduled_push::Change, server_frame::Body as Reply,
+        AckRequest, Entry, ErrorCode, HeartbeatRequest, Message, ReminderPush, ScheduledPush, SendRequest,
+        SendResponse, ServerFrame, client_frame::Body, entry::Content, reminder_push, scheduled_push::Change,
+        server_frame::Body as Reply,
     },
 };
 use quinn::{Connection, ReadError, SendStream, VarInt, WriteError};
@@ -397,6 +398,14 @@ fn on_push(push: Reply, driver: &mut Driver, now: Instant) {
         Reply::Scheduled(ScheduledPush { change: Some(Change::Cancelled(id)) }) => {
             if let Ok(schedule_id) = ClientMsgId::from_slice(&id) {
                 conversations.backlog.push(Event::ScheduleCancelled { schedule_id });
+            }
+        }
+        Reply::Reminder(ReminderPush { change: Some(reminder_push::Change::Saved(reminder)) }) => {
+            conversations.backlog.push(Event::Reminder(Box::new(reminder)));
+        }
+        Reply::Reminder(ReminderPush { change: Some(reminder_push::Change::Dismissed(place)) }) => {
+            if let Ok(conversation) = ConversationId::from_slice(&place.conversation_id) {
+                conversations.backlog.push(Event::ReminderDismissed { conversation, seq: Seq(place.seq) });
             }
         }
         Reply::Scheduled(ScheduledPush { change: Some(Change::Ended(id)) }) => {

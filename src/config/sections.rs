@@ -218,7 +218,7 @@ section! {
 }
 
 section! {
-    /// Messages that are sent later.
+    /// Messages that are sent later, and reminders.
     Schedule {
         /// Scheduled messages of one user that are not sent yet. Each costs disk, and memory in its last minute only.
         per_user_max: usize = 1000, in 0..=1_000_000;
@@ -229,6 +229,8 @@ section! {
         late_ms_max: u64 = 24 * 3_600_000, in 1_000..=366 * 24 * 3_600_000;
         /// How far apart the messages of a series must be. A rule with a shorter distance is refused.
         recurrence_min_s: u32 = 60, in 1..=366 * 24 * 3600;
+        /// Reminders of one user, those included that were due and that the user has not dismissed.
+        reminders_per_user_max: usize = 100, in 0..=150;
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     owner::Owner,
     presence::Presence,
     redelivery::seed,
+    reminder::Reminders,
     schedule::Scheduler,
     services::Services,
     session::{Online, Session, Stage},
@@ -46,6 +47,7 @@ pub struct Core {
     timers: Timers,
     scheduler: Scheduler,
     expirer: Expirer,
+    reminders: Reminders,
     /// Mail to oneself, handled before the input is done with.
     local: VecDeque<Mail>,
     /// The sessions here that a push goes to. Kept for its memory.
@@ -77,6 +79,7 @@ impl Core {
             presence: Presence::new(id, &limits, placement.cores()),
             owner: Owner::new(placement, limits, services.clone()),
             timers: Timers::new(id, placement, &limits, services.clone()),
+            reminders: Reminders::new(id, limits, services.clone()),
             scheduler: Scheduler::new(id, placement, limits, services.clone()),
             expirer: Expirer::new(placement, services.clone()),
             deadlines: Deadlines::new(),
@@ -287,6 +290,9 @@ impl Core {
             Mail::Schedule(user, reply_to, request) => {
                 self.scheduler.on_request(now_ms, user, reply_to, request, &mut self.timers, effects);
             }
+            Mail::Remind(user, reply_to, request) => {
+                self.reminders.on_request(now_ms, user, reply_to, request, &mut self.timers, effects);
+            }
             Mail::Fired(number, reply) => {
                 self.scheduler.on_fired(now_ms, number, reply, &mut self.timers, effects);
             }
@@ -359,6 +365,7 @@ impl Core {
             Completion::Timers(done) => self.on_timers(now_ms, done, effects),
             Completion::Expiry(done) => self.expirer.on_completion(now_ms, *done, &mut self.timers, effects),
             Completion::Schedule(done) => self.scheduler.on_completion(*done, &mut self.timers, effects),
+            Completion::Reminder(done) => self.reminders.on_completion(*done, &mut self.timers, effects),
             Completion::Noted => {}
         }
     }
@@ -374,6 +381,7 @@ impl Core {
                 | TimerKind::EXPIRY_START
                 | TimerKind::DELIVERY_END
                 | TimerKind::DELIVERED => self.expirer.on_due(now_ms, row, &mut self.timers, effects),
+                TimerKind::REMINDER => self.reminders.on_due(&row, &mut self.timers, effects),
                 kind => {
                     tracing::error!(key = ?row.key, ?kind, "a timer of an unknown kind; it is left in the store");
                     self.timers.done(&row.key);

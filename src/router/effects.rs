@@ -2,7 +2,7 @@
 
 use super::{
     Channel, CoreId, HookError, Mail, ReplyTo, SessionId, TimersCompletion, expiry::ExpiryCompletion,
-    schedule::ScheduleCompletion,
+    reminder::ReminderCompletion, schedule::ScheduleCompletion,
 };
 use crate::{
     chat::{Action, LogEntry, Position, Refusal},
@@ -90,6 +90,8 @@ pub enum Completion {
     Expiry(Box<ExpiryCompletion>),
     /// The store did something about scheduled messages.
     Schedule(Box<ScheduleCompletion>),
+    /// The store did something about reminders.
+    Reminder(Box<ReminderCompletion>),
     /// Something was noted that costs no more than being done again. Losing acknowledged positions them costs a second delivery, no more.
     Noted,
 }

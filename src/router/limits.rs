@@ -103,6 +103,8 @@ pub struct ScheduleLimits {
     pub late_ms_max: u64,
     /// How far apart the messages of a series are.
     pub recurrence_ms_min: u64,
+    /// Reminders of one user, also of those that were due.
+    pub reminders_per_user_max: usize,
     /// On one page of a list.
     pub per_page_max: usize,
 }
@@ -194,6 +196,7 @@ impl Default for ScheduleLimits {
             ahead_ms_max: 366 * DAY_MS,
             late_ms_max: DAY_MS,
             recurrence_ms_min: 60_000,
+            reminders_per_user_max: 100,
             per_page_max: 50,
         }
     }

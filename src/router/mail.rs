@@ -1,6 +1,6 @@
 //! What cores send each other.
 
-use super::{Channel, CoreId, OfflineNotice, SessionId, schedule::ScheduleRequest};
+use super::{Channel, CoreId, OfflineNotice, SessionId, reminder::ReminderRequest, schedule::ScheduleRequest};
 use crate::{
     chat::{Input, NEVER_MS, Reply},
     store::DueTimer,
@@ -75,6 +75,8 @@ pub enum Mail {
     },
     /// To the owner of a user: they ask something about their scheduled messages.
     Schedule(UserId, ReplyTo, ScheduleRequest),
+    /// To the owner of a user: they ask something about their reminders.
+    Remind(UserId, ReplyTo, ReminderRequest),
     /// To the owner of a scheduled message's author: what the conversation said, and the number of the request.
     Fired(u64, Reply),
     /// To the owner of a conversation: it has done what was due, or could not; and the number of the request.

@@ -198,7 +198,11 @@ pub async fn find_users(store: Arc<dyn Store>, name_keys: Vec<String>, ids: Vec<
     Ok((Body::FindUsers(v1::FindUsersResponse { users: profiles.collect() }), None))
 }
 
-async fn summary_of(store: &dyn Store, conversation: ConversationId, user: UserId) -> Result<StoredSummary, Refusal> {
+pub async fn summary_of(
+    store: &dyn Store,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<StoredSummary, Refusal> {
     let mut found = store.summaries(vec![(conversation, user)]).await.map_err(|error| refusal(&error))?;
     found
         .pop()

@@ -5,6 +5,7 @@ use super::{
     authentication::{Attempt, authenticate, name_keys},
     frames, parse,
     queries::{self, Answer},
+    reminder::{self, ReminderRequest},
     schedule::{self, ScheduleRequest},
     services::refusal,
     session::{Device, Online, Stage},
@@ -116,7 +117,11 @@ impl Core {
         let on_bulk = matches!(to.channel, Channel::Bulk(_));
         let wants_bulk = matches!(
             request,
-            Request::History(_) | Request::Sync(_) | Request::ListConversations(_) | Request::ListScheduled(_)
+            Request::History(_)
+                | Request::Sync(_)
+                | Request::ListConversations(_)
+                | Request::ListScheduled(_)
+                | Request::ListReminders(_)
         );
         if on_bulk != wants_bulk {
             let message = match wants_bulk {
@@ -233,6 +238,16 @@ impl Core {
                 let page = schedule::list(&request, &limits)?;
                 self.query(to, schedule::list_scheduled(store, user, page, limits.page_bytes()), effects)?;
             }
+            Request::SetReminder(request) => {
+                let request = reminder::set(now_ms, request, user, &limits)?;
+                self.ask_reminders(to, user, request, effects);
+            }
+            Request::DismissReminder(request) => {
+                self.ask_reminders(to, user, reminder::dismiss(&request)?, effects);
+            }
+            Request::ListReminders(v1::ListRemindersRequest {}) => {
+                self.query(to, reminder::list_reminders(store, user), effects)?;
+            }
             Request::Logout(request) => {
                 let what = match (request.all_devices, request.device_id.is_empty()) {
                     (true, _) => Revoke::AllDevices,
@@ -253,6 +268,12 @@ impl Core {
     fn ask_scheduler(&mut self, to: ReplyAddress, user: UserId, request: ScheduleRequest, effects: &mut Effects) {
         let reply_to = self.reply_to(to, ReplyKind::Send);
         self.mail(self.placement.of_user(user), Mail::Schedule(user, reply_to, request), effects);
+    }
+
+    /// To the core that owns the user.
+    fn ask_reminders(&mut self, to: ReplyAddress, user: UserId, request: ReminderRequest, effects: &mut Effects) {
+        let reply_to = self.reply_to(to, ReplyKind::Send);
+        self.mail(self.placement.of_user(user), Mail::Remind(user, reply_to, request), effects);
     }
 
     fn on_ack(

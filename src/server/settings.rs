@@ -61,6 +61,7 @@ pub fn router(config: &Config, cores: u16) -> router::Limits {
             per_user_max: config.schedule.per_user_max,
             ahead_ms_max: u64::from(config.schedule.ahead_days_max) * DAY_MS,
             late_ms_max: config.schedule.late_ms_max,
+            reminders_per_user_max: config.schedule.reminders_per_user_max,
             recurrence_ms_min: u64::from(config.schedule.recurrence_min_s) * 1_000,
             ..router::ScheduleLimits::default()
         },

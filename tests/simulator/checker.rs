@@ -125,7 +125,7 @@ impl Checker {
                     );
                     let entry = &stored.log[sent.seq as usize - 1];
                     assert_eq!((entry.ordinal, entry.sent_ms), (sent.ordinal, sent.sent_ms), "{id:?} #{}", sent.seq);
-                })
+                });
             }
             (What::ListScheduled(request), Body::ListScheduled(page)) => {
                 let inner = self.store.lock();

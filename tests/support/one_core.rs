@@ -261,7 +261,12 @@ fn random(bytes: &mut [u8]) {
 fn is_push(body: &Body) -> bool {
     matches!(
         body,
-        Body::Entries(_) | Body::Read(_) | Body::ResyncRequired(_) | Body::LaneOpened(_) | Body::Scheduled(_)
+        Body::Entries(_)
+            | Body::Read(_)
+            | Body::ResyncRequired(_)
+            | Body::LaneOpened(_)
+            | Body::Scheduled(_)
+            | Body::Reminder(_)
     )
 }
 

@@ -8,7 +8,8 @@ use godwit_proto::{
     ConversationId, UserId,
     v1::{
         Direction, Entry, ErrorCode, HistoryRequest, ListConversationsRequest, ListScheduledRequest, LoginRequest,
-        ScheduleRequest, ScheduledMessage, client_frame::Body as Request, entry::Content, server_frame::Body,
+        ScheduleRequest, ScheduledMessage, SendRequest, client_frame::Body as Request, entry::Content,
+        server_frame::Body,
     },
 };
 
@@ -95,6 +96,22 @@ impl Pair {
         match self.server.ask_bulk(now_ms, session, Request::ListConversations(ListConversationsRequest::default())) {
             Body::ListConversations(list) => list.unread_total,
             other => panic!("no list: {other:?}"),
+        }
+    }
+}
+
+impl Pair {
+    /// A message that Bob writes: its seq.
+    pub fn bob_says(&mut self, now_ms: u64, number: u8) -> u64 {
+        let send = SendRequest {
+            conversation_id: self.chat.to_bytes(),
+            client_msg_id: id(number),
+            body: "remember this".into(),
+            ..SendRequest::default()
+        };
+        match self.server.ask(now_ms, self.bob, Request::Send(send)) {
+            Body::Send(sent) => sent.seq,
+            other => panic!("not sent: {other:?}"),
         }
     }
 }

@@ -6,6 +6,7 @@ mod groups;
 mod login;
 mod receiving;
 mod reconnecting;
+mod reminder;
 mod schedule;
 mod sending;
 mod server;

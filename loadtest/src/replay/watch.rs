@@ -95,6 +95,7 @@ impl Watcher {
                 Event::State(_) | Event::Summary(_) | Event::Read { .. } | Event::Synced => {}
                 // Nobody schedules anything here.
                 Event::Scheduled(_) | Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. } => {}
+                Event::Reminder(_) | Event::ReminderDismissed { .. } => {}
             }
         }
         for watching in self.conversations.values() {

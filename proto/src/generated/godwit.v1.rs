@@ -93,6 +93,8 @@ pub enum ErrorCode {
     /// The recurrence has a rule or a time zone that cannot be used, or a rule that gives no message at due_ms. The message says
     /// what could be used instead.
     InvalidRecurrence = 314,
+    /// The user has as many reminders as the server allows. To dismiss one makes room.
+    TooManyReminders = 320,
     /// A queue is full. Send the same thing again after retry_after_ms.
     Overloaded = 400,
     /// The server's disk is full. Nothing was stored; send the same thing again after retry_after_ms.
@@ -147,6 +149,7 @@ impl ErrorCode {
             Self::DueOutOfRange => "ERROR_CODE_DUE_OUT_OF_RANGE",
             Self::ScheduleMissed => "ERROR_CODE_SCHEDULE_MISSED",
             Self::InvalidRecurrence => "ERROR_CODE_INVALID_RECURRENCE",
+            Self::TooManyReminders => "ERROR_CODE_TOO_MANY_REMINDERS",
             Self::Overloaded => "ERROR_CODE_OVERLOADED",
             Self::StoreFull => "ERROR_CODE_STORE_FULL",
             Self::StoreUnavailable => "ERROR_CODE_STORE_UNAVAILABLE",
@@ -193,6 +196,7 @@ impl ErrorCode {
             "ERROR_CODE_DUE_OUT_OF_RANGE" => Some(Self::DueOutOfRange),
             "ERROR_CODE_SCHEDULE_MISSED" => Some(Self::ScheduleMissed),
             "ERROR_CODE_INVALID_RECURRENCE" => Some(Self::InvalidRecurrence),
+            "ERROR_CODE_TOO_MANY_REMINDERS" => Some(Self::TooManyReminders),
             "ERROR_CODE_OVERLOADED" => Some(Self::Overloaded),
             "ERROR_CODE_STORE_FULL" => Some(Self::StoreFull),
             "ERROR_CODE_STORE_UNAVAILABLE" => Some(Self::StoreUnavailable),
@@ -980,6 +984,91 @@ impl Direction {
         }
     }
 }
+/// A message that the user wants to be reminded of. There is at most one for each entry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reminder {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// When: milliseconds since 1970-01-01 UTC, by the server's clock. Never before that.
+    #[prost(uint64, tag = "3")]
+    pub due_ms: u64,
+    /// What the user noted, at most 256 bytes. For the user alone.
+    #[prost(string, tag = "4")]
+    pub note: ::prost::alloc::string::String,
+    /// When it was set, in the same unit.
+    #[prost(uint64, tag = "5")]
+    pub created_ms: u64,
+    /// It was due. It stays in the list until it is dismissed, or for as long as the server keeps it.
+    #[prost(bool, tag = "6")]
+    pub is_due: bool,
+}
+/// Reminds the user of an entry, on all devices. One that there is of the same entry is replaced.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetReminderRequest {
+    /// The user must be a member, and may read the entry; also when it is due.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// At most schedule_ahead_ms_max from now.
+    #[prost(uint64, tag = "3")]
+    pub due_ms: u64,
+    /// At most 256 bytes.
+    #[prost(string, tag = "4")]
+    pub note: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetReminderResponse {
+    #[prost(message, optional, tag = "1")]
+    pub reminder: ::core::option::Option<Reminder>,
+}
+/// All of the user's reminders, ascending by due_ms: those that are due come first. On a bulk stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRemindersRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRemindersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub reminders: ::prost::alloc::vec::Vec<Reminder>,
+}
+/// Takes it back, or says that the user has seen it. Repeating it does no harm.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DismissReminderRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+}
+/// The user will not be reminded of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DismissReminderResponse {}
+/// Pushed on a lane: when it is due, to all of the user's sessions; what one of them does, to the others.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReminderPush {
+    #[prost(oneof = "reminder_push::Change", tags = "1, 2")]
+    pub change: ::core::option::Option<reminder_push::Change>,
+}
+/// Nested message and enum types in `ReminderPush`.
+pub mod reminder_push {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        /// It is set, or it is due.
+        #[prost(message, tag = "1")]
+        Saved(super::Reminder),
+        /// It was dismissed, or the user may not read the entry any more.
+        #[prost(message, tag = "2")]
+        Dismissed(super::ReminderPlace),
+    }
+}
+/// The entry that a reminder is of.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReminderPlace {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+}
 /// A message that the server sends for its author at a time of their choice.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScheduledMessage {
@@ -1148,7 +1237,7 @@ pub struct ClientFrame {
     pub request_id: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30, 31, 32"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -1204,6 +1293,12 @@ pub mod client_frame {
         ListScheduled(super::ListScheduledRequest),
         #[prost(message, tag = "25")]
         SetExpiry(super::SetExpiryRequest),
+        #[prost(message, tag = "30")]
+        SetReminder(super::SetReminderRequest),
+        #[prost(message, tag = "31")]
+        ListReminders(super::ListRemindersRequest),
+        #[prost(message, tag = "32")]
+        DismissReminder(super::DismissReminderRequest),
     }
 }
 /// What the server writes, on any stream.
@@ -1214,7 +1309,7 @@ pub struct ServerFrame {
     pub request_id: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -1268,5 +1363,13 @@ pub mod server_frame {
         Scheduled(super::ScheduledPush),
         #[prost(message, tag = "24")]
         SetExpiry(super::SetExpiryResponse),
+        #[prost(message, tag = "30")]
+        SetReminder(super::SetReminderResponse),
+        #[prost(message, tag = "31")]
+        ListReminders(super::ListRemindersResponse),
+        #[prost(message, tag = "32")]
+        DismissReminder(super::DismissReminderResponse),
+        #[prost(message, tag = "33")]
+        Reminder(super::ReminderPush),
     }
 }

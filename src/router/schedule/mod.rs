@@ -12,7 +12,7 @@ mod series;
 mod work;
 
 pub use message::ScheduledMessage;
-pub use request::{ScheduleRequest, change, create, list, schedule_id, send_now};
+pub use request::{ScheduleRequest, change, create, due, list, schedule_id, send_now};
 pub use work::list_scheduled;
 
 use super::{

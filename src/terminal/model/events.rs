@@ -24,6 +24,7 @@ impl Model {
             Event::Scheduled(scheduled) => self.on_planned(*scheduled, now),
             // Whoever looks at the list asked for it as it was.
             Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. } => {}
+            Event::Reminder(_) | Event::ReminderDismissed { .. } => {}
             Event::Removed { conversation } => {
                 if let Some(left) = self.conversations.get(&conversation) {
                     let name = left.name(self.session.me, &self.people);

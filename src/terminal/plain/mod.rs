@@ -363,6 +363,7 @@ impl Plain<'_> {
             }
             Event::Scheduled(scheduled) => self.print_saved(*scheduled, None).await,
             Event::ScheduleCancelled { schedule_id } => self.print_cancelled(schedule_id, None).await,
+            Event::Reminder(_) | Event::ReminderDismissed { .. } => {}
             Event::ScheduleEnded { schedule_id } => self.output.print(lines::ended(schedule_id)).await,
             Event::Removed { conversation } => {
                 let name = self.name(conversation);
