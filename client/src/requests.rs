@@ -27,8 +27,10 @@ macro_rules! expect {
 
 // Below the macro, which it uses.
 mod expiry;
+mod sanctions;
 mod schedule;
 
+pub use sanctions::FOR_GOOD_MS;
 pub use schedule::{Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
 
 impl Client {

@@ -361,6 +361,8 @@ impl Core {
                 TimerKind::MESSAGE_EXPIRY
                 | TimerKind::EXPIRY_START
                 | TimerKind::DELIVERY_END
+                | TimerKind::MUTE_END
+                | TimerKind::BAN_END
                 | TimerKind::DELIVERED => self.expirer.on_due(now_ms, row, &mut self.timers, effects),
                 kind => {
                     tracing::error!(key = ?row.key, ?kind, "a timer of an unknown kind; it is left in the store");
