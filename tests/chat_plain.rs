@@ -174,6 +174,34 @@ fn messages_disappear_after_their_time_and_the_conversation_says_after_which() {
 }
 
 #[test]
+fn a_muted_member_cannot_write_until_it_ends_and_a_banned_one_is_out() {
+    let place = Place::with_accounts(&["Alice", "Bob"]);
+    let mut bob = place.follow("Bob");
+    let mut alice = place.follow("Alice");
+    alice.write("/group g Bob");
+    alice.expect("opened\t#g");
+    bob.expect("created\t#g");
+    bob.write("/to #g");
+    bob.expect("opened\t#g");
+    alice.write("/mute Bob 3s");
+    let muted = bob.expect("muted\t#g\t2\tAlice\tBob\t");
+    assert!(muted.contains("T"), "{muted}");
+    alice.expect("muted\t#g\t2\tAlice\tBob\t");
+    bob.write("may I");
+    assert!(bob.expect("failed\t#g").contains("\tMUTED\t"));
+    bob.expect("unmuted\t#g\t3\tBob\tBob");
+    bob.write("thank you");
+    bob.expect("sent\t#g\t4");
+    alice.write("/ban Bob");
+    bob.expect("banned\t#g\t5\tAlice\tBob\tnever");
+    bob.expect("left\t#g");
+    alice.write("/add Bob");
+    alice.expect("error\tBANNED");
+    alice.write("/unban Bob");
+    alice.expect("unbanned\t#g\t6\tAlice\tBob");
+}
+
+#[test]
 fn a_script_without_anybody_following_sends_everything_and_ends_with_0() {
     let place = Place::with_accounts(&["alice", "bob"]);
     let input: String = std::iter::once("/to bob\n".to_owned()).chain((1..=300).map(|n| format!("{n}\n"))).collect();

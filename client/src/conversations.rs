@@ -364,8 +364,11 @@ impl Conversations {
         for (mut entry, live) in ready {
             conversation.on_hand_over(id, &mut entry);
             conversation.read.on_entry(&entry);
-            conversation.is_left = matches!(&entry.content,
-                Some(Content::MemberRemoved(removed)) if removed.member_id == self.me.as_u64());
+            conversation.is_left = match &entry.content {
+                Some(Content::MemberRemoved(removed)) => removed.member_id == self.me.as_u64(),
+                Some(Content::MemberBanned(banned)) => banned.removed && banned.member_id == self.me.as_u64(),
+                _ => false,
+            };
             self.backlog.push(Event::Entry { conversation: id, entry, live });
         }
         let timeline = &conversation.timeline;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use super::*;
-use godwit_proto::v1::{HistoryResponse, MemberRemoved, MembersAdded, Message};
+use godwit_proto::v1::{HistoryResponse, MemberBanned, MemberRemoved, MembersAdded, Message};
 use proptest::prelude::*;
 
 const ME: u64 = 1;
@@ -174,6 +174,24 @@ fn being_removed_ends_the_conversation_and_coming_back_begins_a_new_one() {
     assert_eq!(events[2], Event::Removed { conversation: id });
     conversations.on_push(id, entries(9..=9), now);
     assert_eq!(conversations.next_fetch(now, 200).unwrap().from, Seq(9));
+}
+
+#[test]
+fn being_banned_ends_the_conversation_and_the_ban_of_an_outsider_does_not() {
+    let (mut conversations, now) = synced();
+    let id = ConversationId::group([3; 16]);
+    conversations.on_push(id, entries(1..=1), now);
+    let banned = |seq, member_id, removed| {
+        let banned = MemberBanned { member_id, until_ms: u64::MAX, removed };
+        vec![Entry { content: Some(Content::MemberBanned(banned)), ..entry(seq) }]
+    };
+    conversations.on_push(id, banned(2, ME + 1, true), now);
+    conversations.on_push(id, banned(3, ME, false), now);
+    let kept: Vec<_> = std::iter::from_fn(|| conversations.backlog.pop()).collect();
+    assert_eq!(kept.len(), 3);
+    conversations.on_push(id, banned(4, ME, true), now);
+    let events: Vec<_> = std::iter::from_fn(|| conversations.backlog.pop()).collect();
+    assert_eq!(events.last(), Some(&Event::Removed { conversation: id }));
 }
 
 #[test]

@@ -53,5 +53,5 @@ pub use error::{ConnectError, Refusal, RequestError, SendError};
 pub use events::{ConnectionState, Event, Events};
 pub use expiry::Expiry;
 pub use godwit_proto::{self as proto, ClientMsgId, ConversationId, ConversationKind, DeviceId, Seq, UserId, v1};
-pub use requests::{Heartbeat, Logout, Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
+pub use requests::{FOR_GOOD_MS, Heartbeat, Logout, Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
 pub use unread::Unread;

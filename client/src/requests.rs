@@ -28,8 +28,10 @@ macro_rules! expect {
 // Below the macro, which it uses.
 mod expiry;
 mod reminder;
+mod sanctions;
 mod schedule;
 
+pub use sanctions::FOR_GOOD_MS;
 pub use schedule::{Repeat, ScheduleChange, ScheduleOptions, ScheduledFilter};
 
 impl Client {

@@ -341,6 +341,8 @@ impl Effect {
             Body::CreateGroup(_) => return Self::Created,
             Body::AddMembers(request) => (&request.conversation_id, Self::Changed),
             Body::RemoveMember(request) => (&request.conversation_id, Self::Changed),
+            Body::MuteMember(request) => (&request.conversation_id, Self::Changed),
+            Body::BanMember(request) => (&request.conversation_id, Self::Changed),
             Body::Leave(request) => (&request.conversation_id, Self::Left),
             Body::SetExpiry(request) => (&request.conversation_id, Self::Changed),
             Body::MarkRead(request) => (&request.conversation_id, Self::Read),

@@ -149,6 +149,12 @@ impl<R: Clone + PartialEq> Conversation<R> {
             Action::Expire(entries) => self.on_expire(now_ms, input, entries, effects),
             Action::StartExpiry { entries, read_ms } => self.on_start_expiry(input, entries, *read_ms, effects),
             Action::EndDelivery { entry, missed } => self.on_end_delivery(now_ms, input, entry, missed, effects),
+            Action::Sanction { client_msg_id, sanction, user, until_ms } => {
+                self.on_sanction(now_ms, input, *client_msg_id, (*sanction, *user, *until_ms), effects)
+            }
+            Action::EndSanction { sanction, user, since, until_ms } => {
+                self.on_end_sanction(now_ms, input, *since, (*sanction, *user, *until_ms), effects)
+            }
         };
         match result {
             Err(Stop::Ask(question)) => return Err(question),
@@ -385,7 +391,10 @@ impl<R: Clone + PartialEq> Conversation<R> {
         };
         let answer_tells = match &input.action {
             Action::Send(NewMessage { by, .. }) => *by == SentBy::Hand,
-            Action::Expire(_) | Action::StartExpiry { .. } | Action::EndDelivery { .. } => false,
+            Action::Expire(_)
+            | Action::StartExpiry { .. }
+            | Action::EndDelivery { .. }
+            | Action::EndSanction { .. } => false,
             _ => true,
         };
         let replies = vec![(input.reply_to.clone(), reply)];

@@ -1,7 +1,7 @@
 //! Messages that disappear, and deliveries that end.
 
 use super::{
-    Conversation, Effect, Input, LogEntry, MemberChange, NewMessage, Refusal, Reply, Role,
+    Conversation, Effect, Input, LogEntry, MemberChange, NewMessage, Refusal, Reply, Role, Sanction,
     conversation::{Draft, Stop},
 };
 use godwit_proto::{
@@ -61,6 +61,15 @@ pub enum WaitFor {
     },
     /// The delivery of a message ends.
     DeliveryEnd(Seq),
+    /// A mute or a ban ends.
+    SanctionEnd {
+        /// Which.
+        sanction: Sanction,
+        /// Whose.
+        user: UserId,
+        /// The entry that said so.
+        since: Seq,
+    },
 }
 
 impl<R: Clone + PartialEq> Conversation<R> {
@@ -222,7 +231,7 @@ pub fn is_expired(entry: &v1::Entry, now_ms: u64) -> bool {
 }
 
 /// The id of an entry that the server makes about another one.
-fn note_id(about: [u8; 8], seq: Seq) -> ClientMsgId {
+pub(super) fn note_id(about: [u8; 8], seq: Seq) -> ClientMsgId {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&about);
     id[8..].copy_from_slice(&seq.as_u64().to_be_bytes());

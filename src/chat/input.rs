@@ -1,6 +1,6 @@
 //! What goes into a conversation and what comes out of it.
 
-use super::{ConversationDetails, Expiry, LogEntry, MemberChange, MessageBody, Position, Wait};
+use super::{ConversationDetails, Expiry, LogEntry, MemberChange, MessageBody, Position, Sanction, Wait};
 use godwit_proto::{ClientMsgId, Seq, UserId, v1::ErrorCode};
 use std::sync::Arc;
 
@@ -43,6 +43,17 @@ pub enum Action {
         /// Who.
         member: UserId,
     },
+    /// Mute or ban a user, or say anew for how long. Who is banned exists.
+    Sanction {
+        /// Makes a repetition harmless.
+        client_msg_id: ClientMsgId,
+        /// Which.
+        sanction: Sanction,
+        /// Whom.
+        user: UserId,
+        /// When it ends, in milliseconds since the epoch; [`NEVER_MS`](super::NEVER_MS): not by itself; 0: now.
+        until_ms: u64,
+    },
     /// Everything up to here is read.
     MarkRead(Seq),
     /// From now on, messages that say nothing else expire like this.
@@ -68,6 +79,17 @@ pub enum Action {
         entry: LogEntry,
         /// Who has not acknowledged it.
         missed: Vec<UserId>,
+    },
+    /// A mute or a ban ends, if it is still one that was to end then.
+    EndSanction {
+        /// Which.
+        sanction: Sanction,
+        /// Whose.
+        user: UserId,
+        /// The entry that it began with.
+        since: Seq,
+        /// When it was to end.
+        until_ms: u64,
     },
 }
 

@@ -1,6 +1,6 @@
 //! A member of a conversation, and how far they have come in it.
 
-use super::{Expiry, Ordinals, Scheduled};
+use super::{Bans, Expiry, Ordinals, Scheduled};
 use godwit_proto::{Seq, UserId};
 
 /// A place in a log: an entry's seq, and the ordinal there. Ordered by seq.
@@ -22,7 +22,7 @@ impl Position {
 pub enum Role {
     /// Reads, writes, leaves.
     Member,
-    /// Adds and removes members too. A group has exactly one owner while it has members.
+    /// Adds and removes members too, mutes and bans them. A group has exactly one owner while it has members.
     Owner,
 }
 
@@ -43,6 +43,9 @@ pub struct Member {
     pub scheduled: Scheduled,
     /// The messages whose delivery ended before they had them: by ordinal, all there ever were.
     pub missed: Ordinals,
+    /// They may not write before then, in milliseconds since the epoch. 0: they may; [`NEVER_MS`](super::NEVER_MS): never
+    /// again by themselves. The owner is never muted.
+    pub muted_until_ms: u64,
 }
 
 impl Member {
@@ -56,6 +59,7 @@ impl Member {
             own: Position::START,
             scheduled: Scheduled::NONE,
             missed: Ordinals::NONE,
+            muted_until_ms: 0,
         }
     }
 
@@ -124,4 +128,6 @@ pub struct ConversationDetails {
     pub withdrawn: Ordinals,
     /// The newest message that expires from being read.
     pub expires_from_reading: Seq,
+    /// Who may not be added to a group.
+    pub bans: Bans,
 }

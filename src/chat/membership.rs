@@ -3,6 +3,7 @@
 use super::{
     Conversation, ConversationDetails, Effect, Input, LogEntry, Member, MemberChange, Position, Refusal, Reply, Role,
     conversation::{Draft, Stop},
+    sanctions::removed_by,
 };
 use godwit_proto::{ClientMsgId, ConversationKind, UserId, v1, v1::ErrorCode};
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
         }
         self.require_owner(input.user)?;
         let others = self.newcomers(input.user, members)?;
+        self.check_bans(now_ms, &others)?;
         if others.is_empty() {
             self.answer(input, Reply::Unchanged, effects);
             return Ok(());
@@ -99,6 +101,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             let heir = self.members.values_mut().min_by_key(|member| (member.joined.seq, member.user));
             if let Some(heir) = heir {
                 heir.role = Role::Owner;
+                heir.muted_until_ms = 0;
                 new_owner_id = heir.user.as_u64();
                 changes.push(MemberChange::Put(heir.clone()));
             }
@@ -124,12 +127,12 @@ impl<R: Clone + PartialEq> Conversation<R> {
         Ok(others)
     }
 
-    fn require_owner(&self, user: UserId) -> Result<(), Refusal> {
+    pub(super) fn require_owner(&self, user: UserId) -> Result<(), Refusal> {
         let member = self.member(user)?;
         self.require_group()?;
         match member.role {
             Role::Owner => Ok(()),
-            Role::Member => Err(Refusal::new(ErrorCode::Forbidden, "only the owner adds and removes members")),
+            Role::Member => Err(Refusal::new(ErrorCode::Forbidden, "only the owner of a group does this")),
         }
     }
 
@@ -152,17 +155,15 @@ pub fn recipients_of(entries: &[LogEntry], members: Arc<[UserId]>) -> Vec<Arc<[U
     let mut recipients: Vec<Arc<[UserId]>> = entries
         .iter()
         .rev()
-        .map(|entry| match entry.to_proto().content {
-            Some(v1::entry::Content::MemberRemoved(removed)) => {
-                members = members.iter().copied().chain(UserId::new(removed.member_id)).collect();
-                members.clone()
+        .map(|entry| {
+            if let Some(removed) = removed_by(entry) {
+                members = members.iter().copied().chain([removed]).collect();
             }
-            Some(v1::entry::Content::MembersAdded(added)) => {
-                let with_them = members.clone();
+            let with_them = members.clone();
+            if let Some(v1::entry::Content::MembersAdded(added)) = entry.to_proto().content {
                 members = members.iter().copied().filter(|user| !added.member_ids.contains(&user.as_u64())).collect();
-                with_them
             }
-            _ => members.clone(),
+            with_them
         })
         .collect();
     recipients.reverse();

@@ -22,6 +22,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             return Ok(());
         }
         let member = self.member(input.user)?;
+        member.check_mute(now_ms)?;
         if message.by == SentBy::Schedule && member.scheduled.is_full() {
             let refusal = format!("its author did not look while {SCHEDULED_UNREAD_MAX} scheduled messages were sent");
             return Err(Refusal::new(ErrorCode::ScheduledUnreadLimit, refusal).into());

@@ -380,6 +380,8 @@ impl Core {
                 TimerKind::MESSAGE_EXPIRY
                 | TimerKind::EXPIRY_START
                 | TimerKind::DELIVERY_END
+                | TimerKind::MUTE_END
+                | TimerKind::BAN_END
                 | TimerKind::DELIVERED => self.expirer.on_due(now_ms, row, &mut self.timers, effects),
                 TimerKind::REMINDER => self.reminders.on_due(&row, &mut self.timers, effects),
                 kind => {

@@ -2,7 +2,7 @@
 
 use super::Limits;
 use crate::{
-    chat::{Action, Expiry, MessageBody, NewMessage, Refusal, SentBy},
+    chat::{Action, Expiry, MessageBody, NewMessage, Refusal, Sanction, SentBy},
     store::{Direction, PageLimit},
 };
 use bytes::Bytes;
@@ -133,6 +133,26 @@ pub fn remove_member(request: &v1::RemoveMemberRequest) -> Result<(ConversationI
     let action = Action::RemoveMember {
         client_msg_id: client_msg_id(&request.client_msg_id)?,
         member: UserId::new(request.user_id).map_err(invalid)?,
+    };
+    Ok((conversation_id(&request.conversation_id)?, action))
+}
+
+pub fn mute_member(request: &v1::MuteMemberRequest) -> Result<(ConversationId, Action), Refusal> {
+    let action = Action::Sanction {
+        client_msg_id: client_msg_id(&request.client_msg_id)?,
+        sanction: Sanction::Mute,
+        user: UserId::new(request.user_id).map_err(invalid)?,
+        until_ms: request.until_ms,
+    };
+    Ok((conversation_id(&request.conversation_id)?, action))
+}
+
+pub fn ban_member(request: &v1::BanMemberRequest) -> Result<(ConversationId, Action), Refusal> {
+    let action = Action::Sanction {
+        client_msg_id: client_msg_id(&request.client_msg_id)?,
+        sanction: Sanction::Ban,
+        user: UserId::new(request.user_id).map_err(invalid)?,
+        until_ms: request.until_ms,
     };
     Ok((conversation_id(&request.conversation_id)?, action))
 }

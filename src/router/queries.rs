@@ -164,6 +164,7 @@ pub async fn list_conversations(
 pub async fn list_members(
     store: Arc<dyn Store>,
     limits: Limits,
+    now_ms: u64,
     user: UserId,
     conversation: ConversationId,
     after: u64,
@@ -177,9 +178,31 @@ pub async fn list_members(
         user_id: member.user.as_u64(),
         role: role(member.role).into(),
         joined_seq: member.joined.seq.as_u64(),
+        muted_until_ms: if now_ms < member.muted_until_ms { member.muted_until_ms } else { 0 },
     });
     let members = page.collect();
     Ok((Body::ListMembers(v1::ListMembersResponse { members, more: rest.next().is_some() }), None))
+}
+
+/// Who is banned from a group, a page at a time, for its owner.
+pub async fn list_bans(
+    store: Arc<dyn Store>,
+    limits: Limits,
+    now_ms: u64,
+    user: UserId,
+    conversation: ConversationId,
+    after: u64,
+) -> Result<Answer, Refusal> {
+    group_only(conversation)?;
+    let summary = summary_of(&*store, conversation, user).await?;
+    if summary.member.role != Role::Owner {
+        return Err(Refusal::new(ErrorCode::Forbidden, "only the owner of a group sees who is banned"));
+    }
+    let bans = summary.details.bans;
+    let mut rest = bans.all().iter().filter(|ban| ban.user.as_u64() > after && now_ms < ban.until_ms);
+    let page = rest.by_ref().take(limits.users_per_request_max);
+    let bans = page.map(|ban| v1::Ban { user_id: ban.user.as_u64(), until_ms: ban.until_ms }).collect();
+    Ok((Body::ListBans(v1::ListBansResponse { bans, more: rest.next().is_some() }), None))
 }
 
 /// Users by name and by id.

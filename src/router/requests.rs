@@ -174,6 +174,14 @@ impl Core {
                 let (conversation, action) = parse::remove_member(&request)?;
                 self.route(now_ms, self.reply_to(to, ReplyKind::ChangeMembers), user, conversation, action, effects)?;
             }
+            Request::MuteMember(request) => {
+                let (conversation, action) = parse::mute_member(&request)?;
+                self.route(now_ms, self.reply_to(to, ReplyKind::ChangeMembers), user, conversation, action, effects)?;
+            }
+            Request::BanMember(request) => {
+                let (conversation, action) = parse::ban_member(&request)?;
+                self.check_members(to, user, conversation, ReplyKind::ChangeMembers, action, effects)?;
+            }
             Request::SetExpiry(request) => {
                 let (conversation, action) = parse::set_expiry(&request, &limits)?;
                 self.route(now_ms, self.reply_to(to, ReplyKind::SetExpiry), user, conversation, action, effects)?;
@@ -200,7 +208,12 @@ impl Core {
             }
             Request::ListMembers(request) => {
                 let conversation = parse::conversation_id(&request.conversation_id)?;
-                let answer = queries::list_members(store, limits, user, conversation, request.after_user_id);
+                let answer = queries::list_members(store, limits, now_ms, user, conversation, request.after_user_id);
+                self.query(to, answer, effects)?;
+            }
+            Request::ListBans(request) => {
+                let conversation = parse::conversation_id(&request.conversation_id)?;
+                let answer = queries::list_bans(store, limits, now_ms, user, conversation, request.after_user_id);
                 self.query(to, answer, effects)?;
             }
             Request::History(request) => {
@@ -338,11 +351,13 @@ impl Core {
         action: Action,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let (Action::CreateGroup { members, .. } | Action::AddMembers { members, .. }) = &action else {
-            unreachable!("only these name new members")
+        let members = match &action {
+            Action::CreateGroup { members, .. } | Action::AddMembers { members, .. } => members.clone(),
+            Action::Sanction { user, .. } => vec![*user],
+            _ => unreachable!("only these name users who may be strangers"),
         };
         self.begin(to)?;
-        let (store, members, reply_to) = (self.services.store.clone(), members.clone(), self.reply_to(to, kind));
+        let (store, reply_to) = (self.services.store.clone(), self.reply_to(to, kind));
         let check = async move {
             let found = store.users(members.clone()).await.map_err(|error| refusal(&error));
             let checked = found.and_then(|found| {

@@ -74,6 +74,10 @@ impl TimerKind {
     pub const DELIVERED: Self = Self(6);
     /// Reminds a user of a message.
     pub const REMINDER: Self = Self(7);
+    /// A member of a group may write again.
+    pub const MUTE_END: Self = Self(8);
+    /// A user may be added to a group again.
+    pub const BAN_END: Self = Self(9);
 }
 
 /// Whose timer it is, and so in which vshard it lies.

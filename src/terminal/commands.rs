@@ -3,6 +3,7 @@
 use super::{
     expiry::Expire,
     planned::Which,
+    sanctions::{BAN, MUTE, Sanction, SanctionChange},
     sanitize,
     when::{When, WhenError},
 };
@@ -39,6 +40,8 @@ pub enum Command {
     Remove(Vec<String>),
     /// Leave the current group.
     Leave,
+    /// Mute or ban somebody in the current group, or no more.
+    Sanction(SanctionChange),
     /// Show who is in the current conversation.
     Members,
     /// Mark the current conversation as read.
@@ -107,12 +110,16 @@ pub enum CommandError {
 }
 
 /// Every command, and what it does.
-pub const COMMANDS: [(&str, &str); 16] = [
+pub const COMMANDS: [(&str, &str); 20] = [
     (TO, "open a conversation: bob, or #title for a group"),
     (GROUP, "make a group; a title of several words goes in quotes"),
     (ADD, "add people to this group"),
     (REMOVE, "remove people from this group"),
     ("/leave", "leave this group"),
+    (MUTE, "let somebody only read in this group, for so long (s, m, h, d) or for good"),
+    (UNMUTE, "let them write again"),
+    (BAN, "take somebody out of this group and keep them out, for so long or for good"),
+    (UNBAN, "let them be added again"),
     ("/members", "show who is here"),
     ("/read", "mark this conversation as read"),
     (SCHEDULE, "at 18:30, 2026-12-24 18:30, in 20m, every monday 9:00"),
@@ -130,6 +137,8 @@ const TO: &str = "/to NAME";
 const GROUP: &str = "/group TITLE NAME…";
 const ADD: &str = "/add NAME…";
 const REMOVE: &str = "/remove NAME…";
+const UNMUTE: &str = "/unmute NAME…";
+const UNBAN: &str = "/unban NAME…";
 const SCHEDULE: &str = "/schedule TIME TEXT";
 const EXPIRE: &str = "/expire [TIME]";
 const CANCEL: &str = "/cancel NUMBER";
@@ -167,6 +176,10 @@ pub fn parse(line: &str) -> Result<Line, CommandError> {
         }
         "add" => Command::Add(names(rest, ADD)?),
         "remove" => Command::Remove(names(rest, REMOVE)?),
+        "mute" => Command::Sanction(SanctionChange::parse(Sanction::Mute, names(rest, MUTE)?, MUTE)?),
+        "unmute" => Command::Sanction(SanctionChange::lift(Sanction::Mute, names(rest, UNMUTE)?)),
+        "ban" => Command::Sanction(SanctionChange::parse(Sanction::Ban, names(rest, BAN)?, BAN)?),
+        "unban" => Command::Sanction(SanctionChange::lift(Sanction::Ban, names(rest, UNBAN)?)),
         "leave" => alone(rest, "/leave", Command::Leave)?,
         "members" => alone(rest, "/members", Command::Members)?,
         "read" => alone(rest, "/read", Command::Read)?,
@@ -312,6 +325,9 @@ mod tests {
             ("/add", ADD),
             ("/remove @", REMOVE),
             ("/leave now", "/leave"),
+            ("/mute bob soon", MUTE),
+            ("/unmute", UNMUTE),
+            ("/ban", BAN),
             ("/quit it", "/quit"),
             ("/schedule", SCHEDULE),
             ("/schedule 18:30", SCHEDULE),

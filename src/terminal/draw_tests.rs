@@ -295,7 +295,7 @@ fn the_help_lists_every_command_and_goes_away() {
 fn the_members_of_a_group_are_listed_with_their_owner() {
     let mut desk = desk();
     let members = [(ALICE, Role::Member), (BOB, Role::Owner)]
-        .map(|(user_id, role)| Member { user_id, role: role.into(), joined_seq: 1 })
+        .map(|(user_id, role)| Member { user_id, role: role.into(), joined_seq: 1, muted_until_ms: 0 })
         .to_vec();
     desk.reply(Reply::Members { group: group(1), result: Ok(members) });
     let seen = desk.seen(80, 20);

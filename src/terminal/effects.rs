@@ -1,6 +1,6 @@
 //! What the screen asks the client for, and what it hears back.
 
-use super::{planned::Planned, requests::ActionError, when::Choice};
+use super::{planned::Planned, requests::ActionError, sanctions::SanctionChange, when::Choice};
 use godwit_client::{
     ClientMsgId, ConversationId, Expiry, Repeat, RequestError, ScheduleChange, SendError, Sent, Seq, UserId,
     v1::{ConversationSummary, Direction, HistoryResponse, MarkReadResponse, Member, ScheduledMessage, UserProfile},
@@ -112,6 +112,8 @@ pub enum MemberChange {
     Remove(Vec<String>),
     /// Leave.
     Leave,
+    /// Mute or ban somebody, or no more.
+    Sanction(SanctionChange),
 }
 
 /// What became of an effect.

@@ -1,8 +1,9 @@
 //! `godwit chat`: a terminal client on top of the client SDK.
 //!
 //! What is shown and what a key does is decided in modules without I/O: `model` and what it is made of (`conversation`,
-//! `timeline`, `people`, `input_line`, `commands`, `when`, `every`, `expiry`), `flow` and `wrap` (text into lines), `sanitize` (text of strangers).
-//! `draw` puts the model on a screen. `screen`, `plain`, `worker`, `login` and `state_dir` talk to the world.
+//! `timeline`, `people`, `input_line`, `commands`, `sanctions`, `when`, `every`, `expiry`), `flow` and `wrap` (text into lines),
+//! `sanitize` (text of strangers). `draw` puts the model on a screen. `screen`, `plain`, `worker`, `login` and `state_dir` talk
+//! to the world.
 
 mod commands;
 mod conversation;
@@ -24,6 +25,7 @@ mod people;
 mod plain;
 mod planned;
 mod requests;
+mod sanctions;
 mod sanitize;
 mod screen;
 mod state_dir;

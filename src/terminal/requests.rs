@@ -74,6 +74,10 @@ pub async fn change_members(client: &Client, group: ConversationId, change: &Mem
             }
         }
         MemberChange::Leave => client.leave(group).await?,
+        MemberChange::Sanction(change) => {
+            let users = find_all(client, &change.names).await?;
+            change.carry_out(client, group, &users).await?;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The part of one conversation's log that is in memory.
 
-use super::{expiry::Gone, sanitize, wording::NAMES_MAX};
+use super::{expiry::Gone, sanctions::Sanctioned, sanitize, wording::NAMES_MAX};
 use godwit_client::{
     ClientMsgId, Expiry, Seq,
     v1::{self, Direction, HistoryResponse, entry::Content},
@@ -75,6 +75,8 @@ pub enum ItemContent {
     },
     /// From here on, messages that say nothing else disappear like this.
     ExpiryChanged(Expiry),
+    /// Somebody was muted or banned, or is no more.
+    Sanctioned(Sanctioned),
     /// Something that only a newer version understands.
     Unknown,
 }
@@ -100,6 +102,9 @@ impl Item {
             Some(Content::ExpiryChanged(changed)) => {
                 ItemContent::ExpiryChanged(changed.expiry.unwrap_or_default().into())
             }
+            Some(content) => {
+                Sanctioned::of(content, entry.sent_ms).map_or(ItemContent::Unknown, ItemContent::Sanctioned)
+            }
             None => ItemContent::Unknown,
         };
         let (is_scheduled, expires_ms, expires_after_read_ms) = match &entry.content {
@@ -124,6 +129,7 @@ impl Item {
             ItemContent::Created { members, .. } | ItemContent::Added(members) => (members.as_slice(), [None, None]),
             ItemContent::Removed { member, new_owner } => (&[][..], [Some(*member), *new_owner]),
             ItemContent::Undelivered { members, .. } => (members.as_slice(), [None, None]),
+            ItemContent::Sanctioned(sanctioned) => (&[][..], [Some(sanctioned.member), None]),
             _ => (&[][..], [None, None]),
         };
         members.iter().copied().take(NAMES_MAX).chain(one.into_iter().flatten()).chain([self.sender_id])

@@ -191,7 +191,7 @@ fn time(word: &str) -> Result<Time, WhenError> {
 }
 
 /// `20m`, `1h30m`. A day has 24 hours, whatever the clock does.
-fn seconds(word: &str) -> Result<u64, WhenError> {
+pub fn seconds(word: &str) -> Result<u64, WhenError> {
     let unreadable = || WhenError::Unreadable(sanitize::line(&format!("in {word}")));
     let mut rest = word;
     let mut total: u64 = 0;

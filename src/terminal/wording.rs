@@ -28,6 +28,7 @@ pub fn change(content: &ItemContent, sender_id: u64, people: &People) -> String 
         ItemContent::Undelivered { members, .. } => format!("not delivered to {}", some_names(members, people)),
         ItemContent::ExpiryChanged(Expiry::Never) => format!("{sender} lets messages stay"),
         ItemContent::ExpiryChanged(expiry) => format!("from here on {} (set by {sender})", expiry::words(*expiry)),
+        ItemContent::Sanctioned(sanctioned) => sanctioned.sentence(sender_id, people),
         ItemContent::Unknown => "something that needs a newer version of godwit".to_owned(),
     }
 }
@@ -39,6 +40,7 @@ pub fn change_in_short(content: &ItemContent, sender_id: u64) -> &'static str {
         ItemContent::Added(_) => "added people",
         ItemContent::Removed { member, .. } if *member == sender_id => "left",
         ItemContent::Removed { .. } => "removed somebody",
+        ItemContent::Sanctioned(sanctioned) => sanctioned.in_short(sender_id),
         ItemContent::ExpiryChanged(_) => "changed how messages disappear",
         ItemContent::Text(_)
         | ItemContent::Gone(_)
@@ -55,6 +57,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         ErrorCode::Forbidden => "only the owner of the group may do that".to_owned(),
         ErrorCode::MessageTooLarge | ErrorCode::FrameTooLarge => "the message is too long".to_owned(),
         ErrorCode::GroupFull => "the group is full".to_owned(),
+        ErrorCode::TooManyBans => "as many are banned from the group as the server takes".to_owned(),
         ErrorCode::ScheduleNotFound => "there is no such scheduled message (any more)".to_owned(),
         ErrorCode::TooManyScheduled => "you have scheduled as many messages as the server takes".to_owned(),
         ErrorCode::DueOutOfRange => "the server takes no such time: it has passed, or is too far ahead".to_owned(),

@@ -115,8 +115,11 @@ impl Ledger {
 
     fn follow(&mut self, now_ms: u64, seq: u64, sender: UserId, content: &Content) {
         let id = self.id;
-        // What the server writes about a message is in the name of whoever sent it, and has gone perhaps.
-        if !matches!(content, Content::GroupCreated(_) | Content::Expired(_) | Content::Undelivered(_)) {
+        // What the server writes about a message is in the name of whoever sent it, and has gone perhaps; that a ban has ended,
+        // in the name of whoever was banned.
+        let is_by_server =
+            matches!(content, Content::Expired(_) | Content::Undelivered(_) | Content::MemberUnbanned(_));
+        if !matches!(content, Content::GroupCreated(_)) && !is_by_server {
             assert!(self.stay(sender).is_some(), "{id:?} #{seq}: {sender:?} is no member and wrote");
         }
         match content {
@@ -151,6 +154,14 @@ impl Ledger {
                 self.join(now_ms, seq, sender.as_u64());
                 created.member_ids.iter().for_each(|&user| self.join(now_ms, seq, user));
             }
+            Content::MemberBanned(banned) => {
+                assert_eq!(self.owner, Some(sender), "{id:?} #{seq}: only the owner bans");
+                if banned.removed {
+                    self.leave(seq, UserId::new(banned.member_id).unwrap());
+                }
+            }
+            Content::MemberMuted(_) => assert_eq!(self.owner, Some(sender), "{id:?} #{seq}: only the owner mutes"),
+            Content::MemberUnmuted(_) | Content::MemberUnbanned(_) => {}
             Content::MembersAdded(added) => {
                 assert_eq!(self.owner, Some(sender), "{id:?} #{seq}: only the owner adds");
                 added.member_ids.iter().for_each(|&user| self.join(now_ms, seq, user));
@@ -158,14 +169,18 @@ impl Ledger {
             Content::MemberRemoved(removed) => {
                 let gone = UserId::new(removed.member_id).unwrap();
                 assert!(gone == sender || self.owner == Some(sender), "{id:?} #{seq}: only the owner removes");
-                let stay = self.stays.get_mut(&gone).and_then(|stays| stays.last_mut()).unwrap();
-                assert!(stay.left.replace(seq).is_none(), "{id:?} #{seq}: {gone:?} was out already");
+                self.leave(seq, gone);
                 if self.owner == Some(gone) {
                     self.owner = UserId::new(removed.new_owner_id).ok();
                     assert_eq!(self.owner.is_none(), self.members().is_empty(), "{id:?} #{seq}: who owns it now?");
                 }
             }
         }
+    }
+
+    fn leave(&mut self, seq: u64, gone: UserId) {
+        let stay = self.stays.get_mut(&gone).and_then(|stays| stays.last_mut()).unwrap();
+        assert!(stay.left.replace(seq).is_none(), "{:?} #{seq}: {gone:?} was out already", self.id);
     }
 
     fn join(&mut self, now_ms: u64, seq: u64, user: u64) {

@@ -56,7 +56,7 @@ async fn members_are_listed_page_by_page() {
         let frame = peer.session.next().await;
         let Some(client_frame::Body::ListMembers(list)) = frame.body else { panic!("{frame:?}") };
         assert_eq!(list.after_user_id, after);
-        let members = ids.map(|user_id| v1::Member { user_id, role: 1, joined_seq: 1 }).to_vec();
+        let members = ids.map(|user_id| v1::Member { user_id, role: 1, joined_seq: 1, muted_until_ms: 0 }).to_vec();
         peer.session.reply(frame.request_id, Body::ListMembers(v1::ListMembersResponse { members, more })).await;
     }
     assert_eq!(soon(listing).await.unwrap().unwrap().len(), 4);

@@ -82,6 +82,8 @@ pub enum ErrorCode {
     ScheduledUnreadLimit = 307,
     /// deliver_by_ms has passed. The message was not stored.
     DeadlinePassed = 308,
+    /// The user is muted in this group; the message says until when. The message was not stored.
+    Muted = 309,
     /// The user has no scheduled message with this id: it was sent or cancelled, or never was.
     ScheduleNotFound = 310,
     /// The user has scheduled as many messages as the server allows.
@@ -95,6 +97,10 @@ pub enum ErrorCode {
     InvalidRecurrence = 314,
     /// The user has as many reminders as the server allows. To dismiss one makes room.
     TooManyReminders = 320,
+    /// One who is to be added is banned from this group; the message says who, and until when.
+    Banned = 330,
+    /// As many are banned from the group as the server allows.
+    TooManyBans = 331,
     /// A queue is full. Send the same thing again after retry_after_ms.
     Overloaded = 400,
     /// The server's disk is full. Nothing was stored; send the same thing again after retry_after_ms.
@@ -144,12 +150,15 @@ impl ErrorCode {
             Self::OutOfOrder => "ERROR_CODE_OUT_OF_ORDER",
             Self::ScheduledUnreadLimit => "ERROR_CODE_SCHEDULED_UNREAD_LIMIT",
             Self::DeadlinePassed => "ERROR_CODE_DEADLINE_PASSED",
+            Self::Muted => "ERROR_CODE_MUTED",
             Self::ScheduleNotFound => "ERROR_CODE_SCHEDULE_NOT_FOUND",
             Self::TooManyScheduled => "ERROR_CODE_TOO_MANY_SCHEDULED",
             Self::DueOutOfRange => "ERROR_CODE_DUE_OUT_OF_RANGE",
             Self::ScheduleMissed => "ERROR_CODE_SCHEDULE_MISSED",
             Self::InvalidRecurrence => "ERROR_CODE_INVALID_RECURRENCE",
             Self::TooManyReminders => "ERROR_CODE_TOO_MANY_REMINDERS",
+            Self::Banned => "ERROR_CODE_BANNED",
+            Self::TooManyBans => "ERROR_CODE_TOO_MANY_BANS",
             Self::Overloaded => "ERROR_CODE_OVERLOADED",
             Self::StoreFull => "ERROR_CODE_STORE_FULL",
             Self::StoreUnavailable => "ERROR_CODE_STORE_UNAVAILABLE",
@@ -191,12 +200,15 @@ impl ErrorCode {
             "ERROR_CODE_OUT_OF_ORDER" => Some(Self::OutOfOrder),
             "ERROR_CODE_SCHEDULED_UNREAD_LIMIT" => Some(Self::ScheduledUnreadLimit),
             "ERROR_CODE_DEADLINE_PASSED" => Some(Self::DeadlinePassed),
+            "ERROR_CODE_MUTED" => Some(Self::Muted),
             "ERROR_CODE_SCHEDULE_NOT_FOUND" => Some(Self::ScheduleNotFound),
             "ERROR_CODE_TOO_MANY_SCHEDULED" => Some(Self::TooManyScheduled),
             "ERROR_CODE_DUE_OUT_OF_RANGE" => Some(Self::DueOutOfRange),
             "ERROR_CODE_SCHEDULE_MISSED" => Some(Self::ScheduleMissed),
             "ERROR_CODE_INVALID_RECURRENCE" => Some(Self::InvalidRecurrence),
             "ERROR_CODE_TOO_MANY_REMINDERS" => Some(Self::TooManyReminders),
+            "ERROR_CODE_BANNED" => Some(Self::Banned),
+            "ERROR_CODE_TOO_MANY_BANS" => Some(Self::TooManyBans),
             "ERROR_CODE_OVERLOADED" => Some(Self::Overloaded),
             "ERROR_CODE_STORE_FULL" => Some(Self::StoreFull),
             "ERROR_CODE_STORE_UNAVAILABLE" => Some(Self::StoreUnavailable),
@@ -402,6 +414,90 @@ impl RegistrationMode {
         }
     }
 }
+/// The owner muted a member of a group: they read, and may not write. Who becomes the owner, or is no member any more, is not
+/// muted either.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberMuted {
+    #[prost(fixed64, tag = "1")]
+    pub member_id: u64,
+    /// When it ends: milliseconds since 1970-01-01 UTC, by the server's clock; 18446744073709551615: not by itself.
+    #[prost(uint64, tag = "2")]
+    pub until_ms: u64,
+}
+/// They may write again. It ended by itself when sender_id and member_id are the same, or else sender_id ended it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberUnmuted {
+    #[prost(fixed64, tag = "1")]
+    pub member_id: u64,
+}
+/// The owner banned a user from a group: they are out, and cannot be added until it ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberBanned {
+    #[prost(fixed64, tag = "1")]
+    pub member_id: u64,
+    /// As in MemberMuted.
+    #[prost(uint64, tag = "2")]
+    pub until_ms: u64,
+    /// They were a member until now. This is the last entry that they get.
+    #[prost(bool, tag = "3")]
+    pub removed: bool,
+}
+/// They may be added again. It ended by itself when sender_id and member_id are the same, or else sender_id ended it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberUnbanned {
+    #[prost(fixed64, tag = "1")]
+    pub member_id: u64,
+}
+/// The owner mutes a member, says anew until when, or lets them write again. Answered with ChangeMembersResponse.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MuteMemberRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub client_msg_id: ::prost::bytes::Bytes,
+    #[prost(fixed64, tag = "3")]
+    pub user_id: u64,
+    /// A time to come, at most ten years ahead, by the server's clock; 18446744073709551615: for good; 0: not any more.
+    #[prost(uint64, tag = "4")]
+    pub until_ms: u64,
+}
+/// The owner bans a user, member or not, says anew until when, or lifts the ban. Answered with ChangeMembersResponse.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BanMemberRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub client_msg_id: ::prost::bytes::Bytes,
+    #[prost(fixed64, tag = "3")]
+    pub user_id: u64,
+    /// As in MuteMemberRequest.
+    #[prost(uint64, tag = "4")]
+    pub until_ms: u64,
+}
+/// Who is banned from a group, ascending by user id. For the owner.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBansRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    /// Start after this user; 0 at first.
+    #[prost(fixed64, tag = "2")]
+    pub after_user_id: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBansResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub bans: ::prost::alloc::vec::Vec<Ban>,
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ban {
+    #[prost(fixed64, tag = "1")]
+    pub user_id: u64,
+    /// As in MemberMuted.
+    #[prost(uint64, tag = "2")]
+    pub until_ms: u64,
+}
 /// One entry of a conversation's log. Entries are numbered 1, 2, 3, … without gaps.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Entry {
@@ -420,7 +516,10 @@ pub struct Entry {
     #[prost(bytes = "bytes", tag = "5")]
     pub client_msg_id: ::prost::bytes::Bytes,
     /// An entry without known content comes from a newer server: show nothing, but count its seq.
-    #[prost(oneof = "entry::Content", tags = "10, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(
+        oneof = "entry::Content",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23"
+    )]
     pub content: ::core::option::Option<entry::Content>,
 }
 /// Nested message and enum types in `Entry`.
@@ -444,6 +543,14 @@ pub mod entry {
         Undelivered(super::Undelivered),
         #[prost(message, tag = "17")]
         ExpiryChanged(super::ExpiryChanged),
+        #[prost(message, tag = "20")]
+        MemberMuted(super::MemberMuted),
+        #[prost(message, tag = "21")]
+        MemberUnmuted(super::MemberUnmuted),
+        #[prost(message, tag = "22")]
+        MemberBanned(super::MemberBanned),
+        #[prost(message, tag = "23")]
+        MemberUnbanned(super::MemberUnbanned),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -860,6 +967,9 @@ pub struct Member {
     /// The seq at which the member joined.
     #[prost(uint64, tag = "3")]
     pub joined_seq: u64,
+    /// They may not write before then: as in MemberMuted; 0: they may.
+    #[prost(uint64, tag = "4")]
+    pub muted_until_ms: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1237,7 +1347,7 @@ pub struct ClientFrame {
     pub request_id: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30, 31, 32"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 32"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -1293,6 +1403,12 @@ pub mod client_frame {
         ListScheduled(super::ListScheduledRequest),
         #[prost(message, tag = "25")]
         SetExpiry(super::SetExpiryRequest),
+        #[prost(message, tag = "26")]
+        MuteMember(super::MuteMemberRequest),
+        #[prost(message, tag = "27")]
+        BanMember(super::BanMemberRequest),
+        #[prost(message, tag = "28")]
+        ListBans(super::ListBansRequest),
         #[prost(message, tag = "30")]
         SetReminder(super::SetReminderRequest),
         #[prost(message, tag = "31")]
@@ -1309,7 +1425,7 @@ pub struct ServerFrame {
     pub request_id: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30, 31, 32, 33"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -1363,6 +1479,8 @@ pub mod server_frame {
         Scheduled(super::ScheduledPush),
         #[prost(message, tag = "24")]
         SetExpiry(super::SetExpiryResponse),
+        #[prost(message, tag = "25")]
+        ListBans(super::ListBansResponse),
         #[prost(message, tag = "30")]
         SetReminder(super::SetReminderResponse),
         #[prost(message, tag = "31")]

@@ -7,6 +7,7 @@ mod members;
 mod reading;
 mod recount;
 mod recovery;
+mod sanctions;
 mod scheduled;
 mod sending;
 

@@ -1,6 +1,6 @@
-//! Messages that disappear and deliveries that end: the part of the core that owns their conversation.
+//! Messages that disappear, deliveries, mutes and bans that end: the part of the core that owns their conversation.
 //!
-//! Both are durable timers of the conversation. When some are due, the entries are read from the store, the conversation is
+//! All are durable timers of the conversation. When some are due, the entries are read from the store, the conversation is
 //! asked to do what is due, and only when that is durable are the timers removed: after a crash in between they fire again,
 //! and find that it is done. What is done to one conversation is done one thing at a time, so that nothing is decided on an
 //! entry that is being changed.
@@ -202,12 +202,16 @@ impl Expirer {
                 job.then.extend(confirmed.into_iter().map(TimerChange::Remove));
                 entry.map(|entry| Action::EndDelivery { entry, missed })
             }
+            Found::SanctionEnd { sanction, user, since, until_ms } => {
+                Some(Action::EndSanction { sanction, user, since, until_ms })
+            }
         };
         let conversation = job.conversation;
         let Some(action) = action else { return self.settle(number, effects) };
         let user = match &action {
             Action::Expire(entries) | Action::StartExpiry { entries, .. } => entries[0].sender,
             Action::EndDelivery { entry, .. } => entry.sender,
+            Action::EndSanction { user, .. } => *user,
             _ => unreachable!("just made"),
         };
         let owner = self.placement.of_conversation(conversation);

@@ -1,7 +1,7 @@
 //! What a conversation waits for, as durable timers of it.
 
 use crate::{
-    chat::{Wait, WaitFor},
+    chat::{Sanction, Wait, WaitFor},
     store::{TimerId, TimerKey, TimerKind, TimerOwner, TimerRow},
 };
 use bytes::Bytes;
@@ -18,6 +18,13 @@ pub fn row(conversation: ConversationId, wait: &Wait) -> TimerRow {
         WaitFor::ExpiryStart { reader, after, upto } => {
             let payload = Bytes::copy_from_slice(&after.as_u64().to_be_bytes());
             (TimerKind::EXPIRY_START, id(reader.as_u64(), upto), payload)
+        }
+        // With the entry in it, so that whoever is done with the timer of an earlier one does not remove a later one's.
+        WaitFor::SanctionEnd { sanction: Sanction::Mute, user, since } => {
+            (TimerKind::MUTE_END, id(user.as_u64(), since), Bytes::new())
+        }
+        WaitFor::SanctionEnd { sanction: Sanction::Ban, user, since } => {
+            (TimerKind::BAN_END, id(user.as_u64(), since), Bytes::new())
         }
     };
     TimerRow { key: key(kind, conversation, id), due_ms: wait.due_ms, payload }

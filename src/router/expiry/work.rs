@@ -2,7 +2,7 @@
 
 use super::timer;
 use crate::{
-    chat::LogEntry,
+    chat::{LogEntry, Sanction},
     store::{Direction, PageLimit, Store, StoreError, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow},
 };
 use foldhash::HashSet;
@@ -37,6 +37,14 @@ pub enum Found {
         /// The timers that say who has it.
         confirmed: Vec<TimerKey>,
     },
+    /// A mute or a ban was to end. The conversation itself knows whether it is to end still.
+    SanctionEnd {
+        sanction: Sanction,
+        user: UserId,
+        /// The entry that it began with.
+        since: Seq,
+        until_ms: u64,
+    },
 }
 
 /// Reads what these timers, all of one kind, are about.
@@ -45,11 +53,25 @@ pub async fn find(
     conversation: ConversationId,
     rows: Vec<TimerRow>,
 ) -> Result<Found, StoreError> {
+    if let Some(end) = rows.first().and_then(sanction_end) {
+        return Ok(end);
+    }
     match rows.first() {
         Some(row) if row.key.kind == TimerKind::EXPIRY_START => started(&*store, conversation, row).await,
         Some(row) if row.key.kind == TimerKind::DELIVERY_END => delivery(&*store, conversation, row).await,
         _ => expired(&*store, conversation, &rows).await,
     }
+}
+
+/// All about it is in the timer.
+fn sanction_end(row: &TimerRow) -> Option<Found> {
+    let sanction = match row.key.kind {
+        TimerKind::MUTE_END => Sanction::Mute,
+        TimerKind::BAN_END => Sanction::Ban,
+        _ => return None,
+    };
+    let (user, since) = (timer::user(&row.key)?, timer::seq(&row.key)?);
+    Some(Found::SanctionEnd { sanction, user, since, until_ms: row.due_ms })
 }
 
 async fn expired(store: &dyn Store, conversation: ConversationId, rows: &[TimerRow]) -> Result<Found, StoreError> {

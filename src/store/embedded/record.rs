@@ -78,6 +78,7 @@ pub(super) fn commit_bytes(commit: &Commit) -> usize {
     const FIXED: usize = 64;
     const MEMBER: usize = 64;
     const SCHEDULED: usize = 10;
+    const BAN: usize = 20;
     let member = |change: &MemberChange| match change {
         MemberChange::Put(member) | MemberChange::Update(member) => {
             MEMBER + SCHEDULED * member.scheduled.seqs().len() + member.missed.encoded_len()
@@ -86,7 +87,10 @@ pub(super) fn commit_bytes(commit: &Commit) -> usize {
     };
     let entries = commit.entries.iter().chain(&commit.rewritten);
     let entries: usize = entries.map(|entry| entry.encoded.len() + FIXED).sum();
-    let details = commit.details.as_ref().map_or(0, |details| details.title.len() + details.withdrawn.encoded_len());
+    let details = commit
+        .details
+        .as_ref()
+        .map_or(0, |details| details.title.len() + details.withdrawn.encoded_len() + BAN * details.bans.all().len());
     let timers: usize = commit.timers.iter().map(timer_change_bytes).sum();
     FIXED + entries + commit.members.iter().map(member).sum::<usize>() + details + timers
 }
@@ -195,7 +199,7 @@ impl CommitRow {
 mod tests {
     use super::*;
     use crate::{
-        chat::{Expiry, Member, MemberChange, Position, Role},
+        chat::{Ban, Expiry, Member, MemberChange, Position, Role},
         store::{ConversationDetails, TimerChange, TimerId, TimerKey, TimerKind, TimerOwner, TimerRow},
     };
     use godwit_proto::{UserId, v1};
@@ -216,6 +220,7 @@ mod tests {
         member.own = Position { seq: Seq(4), ordinal: 3 };
         member.scheduled = [Seq(5), Seq(900)].into_iter().collect();
         member.missed = [7, 8].into_iter().collect();
+        member.muted_until_ms = 9;
         let commit = Commit {
             rewritten: vec![entry.clone(), entry.clone()],
             entries: vec![entry],
@@ -225,6 +230,7 @@ mod tests {
                 expiry: Expiry { after_ms: 5, from_reading: true },
                 withdrawn: [3, 4, 1 << 40].into_iter().collect(),
                 expires_from_reading: Seq(9),
+                bans: [Ban { user, until_ms: 10 }].into_iter().collect(),
             }),
             ..Commit::after(ConversationId::group([9; 16]), Seq(3))
         };

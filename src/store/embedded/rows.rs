@@ -2,7 +2,7 @@
 
 use super::error::RowError;
 use crate::{
-    chat::{Expiry, LogEntry, Member, MemberChange, Ordinals, Position, Role},
+    chat::{Ban, Bans, Expiry, LogEntry, Member, MemberChange, Ordinals, Position, Role},
     store::{ConversationDetails, TokenHash, TokenRecord, UserRecord},
 };
 use bytes::Bytes;
@@ -54,6 +54,18 @@ pub(super) struct DetailsRow {
     /// The newest message that expires from being read.
     #[prost(uint64, tag = "4")]
     expires_from_reading: u64,
+    /// Ascending by user.
+    #[prost(message, repeated, tag = "5")]
+    bans: Vec<BanRow>,
+}
+
+/// Somebody who may not be added to a group.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct BanRow {
+    #[prost(fixed64, tag = "1")]
+    user: u64,
+    #[prost(uint64, tag = "2")]
+    until_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -80,6 +92,9 @@ pub(super) struct MemberRow {
     /// As [`Ordinals::to_bytes`] makes it.
     #[prost(bytes = "bytes", tag = "10")]
     missed: Bytes,
+    /// 0, which is not written, for nearly everybody.
+    #[prost(uint64, tag = "11")]
+    muted_until_ms: u64,
 }
 
 /// In a record: one of the three is set.
@@ -156,6 +171,7 @@ impl DetailsRow {
             expires_after_reading: details.expiry.from_reading,
             withdrawn: details.withdrawn.to_bytes().into(),
             expires_from_reading: details.expires_from_reading.0,
+            bans: details.bans.all().iter().map(BanRow::from).collect(),
         };
         (row != Self::default()).then_some(row)
     }
@@ -167,7 +183,14 @@ impl DetailsRow {
             expiry: Expiry { after_ms: row.expires_after_ms, from_reading: row.expires_after_reading },
             withdrawn: ordinals(&row.withdrawn)?,
             expires_from_reading: Seq(row.expires_from_reading),
+            bans: bans(&row.bans)?,
         })
+    }
+}
+
+impl From<&Ban> for BanRow {
+    fn from(ban: &Ban) -> Self {
+        Self { user: ban.user.as_u64(), until_ms: ban.until_ms }
     }
 }
 
@@ -184,6 +207,7 @@ impl From<&Member> for MemberRow {
             own_ordinal: member.own.ordinal,
             scheduled_seqs: member.scheduled.seqs().iter().map(|seq| seq.0).collect(),
             missed: member.missed.to_bytes().into(),
+            muted_until_ms: member.muted_until_ms,
         }
     }
 }
@@ -205,6 +229,7 @@ impl MemberRow {
             own: Position { seq: Seq(self.own_seq), ordinal: self.own_ordinal },
             scheduled: self.scheduled_seqs.iter().map(|seq| Seq(*seq)).collect(),
             missed: ordinals(&self.missed)?,
+            muted_until_ms: self.muted_until_ms,
         })
     }
 }
@@ -306,6 +331,13 @@ fn ordinals(bytes: &[u8]) -> Result<Ordinals, RowError> {
     Ordinals::from_bytes(bytes).ok_or_else(|| RowError::Damaged("a set of ordinals that is none".to_owned()))
 }
 
+fn bans(rows: &[BanRow]) -> Result<Bans, RowError> {
+    if !rows.is_sorted_by(|ban, next| ban.user < next.user) {
+        return Err(RowError::Damaged("bans that are not ascending".to_owned()));
+    }
+    rows.iter().map(|row| Ok(Ban { user: user_id(row.user)?, until_ms: row.until_ms })).collect()
+}
+
 fn user_id(raw: u64) -> Result<UserId, RowError> {
     UserId::new(raw).map_err(|error| RowError::Damaged(error.to_string()))
 }
@@ -319,6 +351,10 @@ mod tests {
         let at = |seq, ordinal| Position { seq: Seq(seq), ordinal };
         let joined = Member::new(UserId::new(7).unwrap(), Role::Owner, at(2, 1));
         Member { read: at(3, 2), own: at(300, 200), ..joined }
+    }
+
+    fn ban(raw: u64, until_ms: u64) -> Ban {
+        Ban { user: UserId::new(raw).unwrap(), until_ms }
     }
 
     #[test]
@@ -344,10 +380,24 @@ mod tests {
             expiry: Expiry { after_ms: 5, from_reading: true },
             withdrawn: (1..=9).collect(),
             expires_from_reading: Seq(8),
+            bans: [(1, 5), (7, u64::MAX)].map(|(raw, until_ms)| ban(raw, until_ms)).into_iter().collect(),
             ..details
         };
         let read = ConversationRow::decode(&*row(&expiring).encode_to_vec()).unwrap();
         assert_eq!(DetailsRow::details(read.details, read.title).unwrap(), expiring);
+    }
+
+    #[test]
+    fn a_muted_members_row_says_until_when() {
+        let muted = Member { muted_until_ms: u64::MAX, ..member() };
+        assert_eq!(MemberRow::read(&MemberRow::from(&muted).encode_to_vec()).unwrap(), muted);
+    }
+
+    #[test]
+    fn bans_that_are_not_ascending_are_damage() {
+        let read = |users: [u64; 2]| bans(&users.map(|user| BanRow { user, until_ms: 1 }));
+        assert!(read([1, 2]).is_ok());
+        assert!(read([2, 1]).is_err() && read([1, 1]).is_err());
     }
 
     #[test]

@@ -177,6 +177,7 @@ impl Model {
             Command::Add(names) => self.change_members(MemberChange::Add(names), now),
             Command::Remove(names) => self.change_members(MemberChange::Remove(names), now),
             Command::Leave => self.change_members(MemberChange::Leave, now),
+            Command::Sanction(change) => self.change_members(MemberChange::Sanction(change), now),
             Command::Members => match self.selected() {
                 Some(group) if group.is_group() => {
                     let group = group.id;

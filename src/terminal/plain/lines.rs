@@ -1,6 +1,8 @@
 //! The lines of the plain mode. Programs read them: a word or a field that is here stays.
 
-use crate::terminal::{expiry::Gone, local_time, people::People, planned::Planned, sanitize, wording};
+use crate::terminal::{
+    expiry::Gone, local_time, people::People, planned::Planned, sanctions::Sanctioned, sanitize, wording,
+};
 use data_encoding::HEXLOWER;
 use godwit_client::{
     ClientMsgId, ConnectionState, ConversationId, Expiry, Seq,
@@ -51,6 +53,10 @@ pub fn entry(name: &str, entry: &Entry, people: &People, zone: &TimeZone) -> Opt
         }
         Content::Withdrawn(marker) => ("withdrawn", why(Gone::new(marker)).to_owned()),
         Content::ExpiryChanged(changed) => ("expiry", expiry(changed.expiry.unwrap_or_default())),
+        content => {
+            let sanctioned = Sanctioned::of(content, entry.sent_ms)?;
+            sanctioned.line(&field(&people.name(sanctioned.member)), zone)
+        }
     };
     let sender = field(&people.name(entry.sender_id));
     Some(format!("{word}\t{}\t{}\t{sender}\t{last}", field(name), entry.seq))
@@ -68,7 +74,8 @@ pub fn people(entry: &Entry) -> impl Iterator<Item = u64> {
         Some(Content::MembersAdded(added)) => (added.member_ids.as_slice(), None),
         Some(Content::Undelivered(missed)) => (missed.member_ids.as_slice(), None),
         Some(Content::MemberRemoved(removed)) => (&[][..], Some(removed.member_id)),
-        Some(_) | None => (&[][..], None),
+        Some(content) => (&[][..], Sanctioned::of(content, entry.sent_ms).map(|sanctioned| sanctioned.member)),
+        None => (&[][..], None),
     };
     members.iter().copied().chain(member).chain([entry.sender_id])
 }
@@ -195,7 +202,7 @@ mod tests {
     use super::*;
     use godwit_client::{
         Refusal,
-        v1::{ErrorCode, MembersAdded, UserProfile, WithdrawnReason},
+        v1::{ErrorCode, MemberMuted, MembersAdded, UserProfile, WithdrawnReason},
     };
     use std::time::Duration;
 
@@ -276,6 +283,13 @@ mod tests {
     fn members_are_listed_with_commas() {
         let added = said(Content::MembersAdded(MembersAdded { member_ids: vec![2, 0x1f] }));
         assert_eq!(entry("#g", &added, &people(), &TimeZone::UTC).unwrap(), "added\t#g\t7\talice\tbob,user:1f");
+    }
+
+    #[test]
+    fn a_mute_says_whom_and_until_when() {
+        let muted = said(Content::MemberMuted(MemberMuted { member_id: 2, until_ms: u64::MAX }));
+        assert_eq!(entry("#g", &muted, &people(), &TimeZone::UTC).unwrap(), "muted\t#g\t7\talice\tbob\tnever");
+        assert!(super::people(&muted).eq([2, muted.sender_id]));
     }
 
     #[test]

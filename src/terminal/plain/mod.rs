@@ -269,6 +269,7 @@ impl Plain<'_> {
             Command::Add(names) => self.change_members(MemberChange::Add(names)).await,
             Command::Remove(names) => self.change_members(MemberChange::Remove(names)).await,
             Command::Leave => self.change_members(MemberChange::Leave).await,
+            Command::Sanction(change) => self.change_members(MemberChange::Sanction(change)).await,
             Command::Members => self.print_members().await,
             Command::Read => self.mark_read().await,
             // Handled by the caller, which has the sends to wait for.

@@ -221,8 +221,11 @@ impl Client {
         }
         // QUIC loses nothing but the connection. Here the server's word is held to by itself; but who was removed may not
         // read again what said so.
-        let removes_me =
-            matches!(&entry.content, Some(Content::MemberRemoved(removed)) if removed.member_id == me.as_u64());
+        let removes_me = match &entry.content {
+            Some(Content::MemberRemoved(removed)) => removed.member_id == me.as_u64(),
+            Some(Content::MemberBanned(banned)) => banned.removed && banned.member_id == me.as_u64(),
+            _ => false,
+        };
         if !around.calm && !removes_me && self.rng.chance(around.settings.lost_pushes) {
             self.lost_pushes += 1;
             return;

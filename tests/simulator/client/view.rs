@@ -101,6 +101,9 @@ impl View {
                 self.read = self.read.max(entry.seq);
             }
             Some(Content::MemberRemoved(removed)) if removed.member_id == me.as_u64() => self.leave(entry.seq),
+            Some(Content::MemberBanned(banned)) if banned.removed && banned.member_id == me.as_u64() => {
+                self.leave(entry.seq);
+            }
             _ => {}
         }
         self.target = self.target.max(entry.seq);
