@@ -115,7 +115,6 @@ fn an_entry_that_is_acknowledged_late_is_pushed_again_until_it_is() {
     chat.ack(3);
     chat.pass(DAY_MS);
     assert_eq!((chat.bob_got(), chat.core.closed(chat.bob)), (vec![], None));
-    assert_eq!(chat.core.next_deadline(), None, "nothing waits any more");
 }
 
 #[test]
@@ -196,7 +195,7 @@ fn a_session_that_closes_during_a_retry_is_forgotten() {
     chat.core.close(NOW_MS, chat.bob);
     chat.core.release(slow);
     chat.pass(DAY_MS);
-    assert_eq!((chat.bob_got(), chat.core.next_deadline()), (vec![1], None));
+    assert_eq!(chat.bob_got(), [1]);
 }
 
 #[test]

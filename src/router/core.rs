@@ -170,7 +170,7 @@ impl Core {
     pub fn end_turn(&mut self, now_ms: u64, effects: &mut Effects) {
         let sent_before = effects.mail.len();
         self.timers.on_time(now_ms, effects);
-        self.on_deadlines(effects);
+        self.on_deadlines(now_ms, effects);
         self.deliver_local(now_ms, sent_before, effects);
         self.owner.end_turn(now_ms, effects);
         // By the distance, so that a clock that was set back does not hold them up.
@@ -333,7 +333,7 @@ impl Core {
             Completion::Authenticated(session, request_id, result) => {
                 self.on_authenticated(session, request_id, result, effects);
             }
-            Completion::Confirmed(session, stands) => self.on_confirmed(session, stands, effects),
+            Completion::Confirmed(session, stands) => self.on_confirmed(now_ms, session, stands, effects),
             Completion::Checked(conversation, reply_to, user, action) => {
                 self.request_done(reply_to.at.session);
                 match action {

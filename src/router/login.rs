@@ -1,16 +1,24 @@
 //! A session on its way from its first attempt to authenticate to being online, and out again.
 
 use super::{
-    Channel, Completion, Core, Effects, Identity, Mail, Output, ReplyAddress, SessionId, frames,
+    Channel, Completion, Core, Effects, Identity, Mail, Output, ReplyAddress, SessionId,
+    deadlines::Deadline,
+    frames,
     services::refusal,
     session::{Online, Session, Stage},
 };
-use crate::chat::Refusal;
+use crate::{chat::Refusal, timer::Tick};
 use futures_util::FutureExt;
 use godwit_proto::{
     DeviceId,
     v1::{self, ErrorCode, server_frame::Body},
 };
+
+/// Why a session is closed whose token has come to its end.
+pub const TOKEN_EXPIRED: &str = "the token of this session expired";
+/// How long a session is not looked at: tokens go by the wall clock and deadlines do not, so one that was set is noticed
+/// after this long.
+const TOKEN_LOOK_MS_MAX: u64 = 3_600_000;
 
 impl Core {
     pub(super) fn on_authenticated(
@@ -65,7 +73,13 @@ impl Core {
         effects.tasks.push(confirm.boxed());
     }
 
-    pub(super) fn on_confirmed(&mut self, id: SessionId, stands: Result<bool, Refusal>, effects: &mut Effects) {
+    pub(super) fn on_confirmed(
+        &mut self,
+        now_ms: u64,
+        id: SessionId,
+        stands: Result<bool, Refusal>,
+        effects: &mut Effects,
+    ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Stage::Registering(device, request_id, identity) = &session.stage else { return };
         let (request_id, response) = (*request_id, identity.response.clone());
@@ -89,6 +103,23 @@ impl Core {
         effects.output.push((id, Output::Authenticated));
         let frame = frames::reply(request_id, Body::Authenticate(response));
         effects.output.push((id, Output::Reply(Channel::Session, frame)));
+        self.arm_token(now_ms, id, token_expires_ms);
+    }
+
+    /// The token of a session has expired by the wall clock, or is looked at again. Requests are checked by themselves; this
+    /// is for a session that only listens.
+    pub(super) fn on_token_deadline(&mut self, now_ms: u64, id: SessionId, effects: &mut Effects) {
+        let Some(online) = self.sessions.get(&id).and_then(Session::online) else { return };
+        if now_ms >= online.token_expires_ms {
+            return self.end(id, ErrorCode::SessionEnded, TOKEN_EXPIRED, effects);
+        }
+        self.arm_token(now_ms, id, online.token_expires_ms);
+    }
+
+    fn arm_token(&mut self, now_ms: u64, id: SessionId, token_expires_ms: u64) {
+        let wait_ms = token_expires_ms.saturating_sub(now_ms).min(TOKEN_LOOK_MS_MAX);
+        let at = Tick(self.patience.now.0.saturating_add(wait_ms));
+        self.deadlines.arm(at, Deadline::Token(id));
     }
 
     pub(super) fn on_logged_out(

@@ -62,12 +62,13 @@ impl Core {
     }
 
     /// Looks at what waited for the present.
-    pub(super) fn on_deadlines(&mut self, effects: &mut Effects) {
+    pub(super) fn on_deadlines(&mut self, now_ms: u64, effects: &mut Effects) {
         let mut due = std::mem::take(&mut self.due);
         self.deadlines.take_due(self.patience.now, DEADLINES_PER_TURN_MAX, &mut due);
         for deadline in due.drain(..) {
             match deadline {
                 Deadline::Deliveries(session) => self.on_delivery_deadline(session, effects),
+                Deadline::Token(session) => self.on_token_deadline(now_ms, session, effects),
                 Deadline::OfflineGathered => self.on_offline_gathered(effects),
                 Deadline::OfflineCall(call) => self.on_offline_timeout(call),
             }

@@ -3,7 +3,9 @@
 use super::{
     Channel, Completion, Core, Effects, Mail, Output, ReplyAddress, ReplyKind, ReplyTo, SessionId,
     authentication::{Attempt, authenticate, name_keys},
-    frames, parse,
+    frames,
+    login::TOKEN_EXPIRED,
+    parse,
     queries::{self, Answer},
     reminder::{self, ReminderRequest},
     schedule::{self, ScheduleRequest},
@@ -59,7 +61,7 @@ impl Core {
             (Stage::Online(online), Some(request)) => {
                 let online = *online;
                 if now_ms >= online.token_expires_ms {
-                    return self.end(id, ErrorCode::SessionEnded, "the token of this session expired", effects);
+                    return self.end(id, ErrorCode::SessionEnded, TOKEN_EXPIRED, effects);
                 }
                 self.on_request(now_ms, to, online, request, effects);
             }
