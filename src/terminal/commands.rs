@@ -8,7 +8,7 @@ use super::{
     when::{When, WhenError},
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
-use godwit_client::ConversationId;
+use godwit_client::{ConversationId, Seq};
 use thiserror::Error;
 
 /// A line, understood.
@@ -68,6 +68,19 @@ pub enum Command {
     },
     /// Send a scheduled message now.
     SendNow(Which),
+    /// Be reminded of a message of the current conversation.
+    Remind {
+        /// When.
+        when: When,
+        /// Which; `None`: the newest.
+        seq: Option<Seq>,
+        /// What to be told then; `None`: how the message begins.
+        note: Option<String>,
+    },
+    /// Show the reminders.
+    Reminders,
+    /// Take the reminder with this number of the last list back.
+    Dismiss(usize),
     /// Show or set how messages disappear, or send one that does.
     Expire(Expire),
     /// Revoke this device's token and end.
@@ -110,7 +123,7 @@ pub enum CommandError {
 }
 
 /// Every command, and what it does.
-pub const COMMANDS: [(&str, &str); 20] = [
+pub const COMMANDS: [(&str, &str); 23] = [
     (TO, "open a conversation: bob, or #title for a group"),
     (GROUP, "make a group; a title of several words goes in quotes"),
     (ADD, "add people to this group"),
@@ -127,6 +140,9 @@ pub const COMMANDS: [(&str, &str); 20] = [
     (CANCEL, "take it back: its number there, or how its id begins"),
     (RESCHEDULE, "send it at another time, with another text if one follows"),
     (SEND_NOW, "send it now; what is sent again and again goes on"),
+    (REMIND, "in 2h, at 18:30; of the newest message or #SEQ, with NOTE"),
+    ("/reminders", "list them; those that are due stay until dismissed"),
+    (DISMISS, "take a reminder back: its number in that list"),
     (EXPIRE, "messages disappear: 1h, 1h read, off; 1h: TEXT for one"),
     ("/logout", "log this device out and quit"),
     ("/help", "show this"),
@@ -144,6 +160,8 @@ const EXPIRE: &str = "/expire [TIME]";
 const CANCEL: &str = "/cancel NUMBER";
 const RESCHEDULE: &str = "/reschedule NUMBER TIME";
 const SEND_NOW: &str = "/sendnow NUMBER";
+const REMIND: &str = "/remind TIME";
+const DISMISS: &str = "/dismiss NUMBER";
 
 /// How it is written, at length.
 const EXPIRE_HOW: &str = "/expire 1h, /expire 1h read, /expire off, or /expire 10m: TEXT";
@@ -202,6 +220,9 @@ pub fn parse(line: &str) -> Result<Line, CommandError> {
             Command::Reschedule { which, when, text: Some(text.to_owned()).filter(|text| !text.is_empty()) }
         }
         "sendnow" => Command::SendNow(Which::parse(rest).ok_or(CommandError::Usage(SEND_NOW))?),
+        "remind" => remind(rest)?,
+        "reminders" => alone(rest, "/reminders", Command::Reminders)?,
+        "dismiss" => Command::Dismiss(rest.parse().map_err(|_| CommandError::Usage(DISMISS))?),
         "expire" => Command::Expire(Expire::parse(rest).ok_or(CommandError::Usage(EXPIRE_HOW))?),
         "logout" => alone(rest, "/logout", Command::Logout)?,
         "help" => Command::Help,
@@ -209,6 +230,21 @@ pub fn parse(line: &str) -> Result<Line, CommandError> {
         _ => return Err(CommandError::Unknown(sanitize::line(name))),
     };
     Ok(Line::Command(command))
+}
+
+/// A time, then perhaps `#41`, then perhaps a note.
+fn remind(rest: &str) -> Result<Command, CommandError> {
+    if rest.is_empty() {
+        return Err(CommandError::Usage(REMIND));
+    }
+    let (when, rest) = When::split_soon(rest)?;
+    if matches!(when, When::Every(..)) {
+        return Err(CommandError::Usage(REMIND));
+    }
+    let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let seq = first.strip_prefix('#').and_then(|digits| digits.parse().ok()).map(Seq);
+    let note = if seq.is_some() { after.trim_start() } else { rest };
+    Ok(Command::Remind { when, seq, note: Some(note.to_owned()).filter(|note| !note.is_empty()) })
 }
 
 fn target(rest: &str) -> Result<Target, CommandError> {
@@ -340,6 +376,10 @@ mod tests {
             ("/reschedule 1", RESCHEDULE),
             ("/reschedule x 18:30", RESCHEDULE),
             ("/sendnow", SEND_NOW),
+            ("/remind", REMIND),
+            ("/remind every day 9:00", REMIND),
+            ("/dismiss all", DISMISS),
+            ("/reminders 1", "/reminders"),
         ] {
             assert_eq!(parse(line), Err(CommandError::Usage(usage)), "{line}");
         }

@@ -8,10 +8,12 @@ use super::{
     keys::KEYS,
     model::{Drawn, Link, Model, Now, Overlay},
     planned::{ID_DIGITS, Planned},
+    reminders::what,
     sanitize::cells,
     theme, wording,
     wrap::{fit, fit_padded, wrap},
 };
+use godwit_client::v1::Reminder;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
@@ -219,6 +221,7 @@ fn draw_overlay(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
         None => return,
         Some(Overlay::Help) => help(width),
         Some(Overlay::Planned) => planned(model, now, width),
+        Some(Overlay::Reminders) => reminders(model, now, width),
         Some(Overlay::Members { members, .. }) => {
             let mut lines = vec![Line::styled(format!("{} members", members.len()), theme::TITLE)];
             lines.extend(members.iter().map(|&(id, is_owner)| {
@@ -270,6 +273,21 @@ fn planned(model: &Model, now: Now, width: usize) -> Vec<Line<'static>> {
     };
     let title = Line::styled(fit(title, width), theme::TITLE);
     std::iter::once(title).chain(model.planned.iter().enumerate().flat_map(row)).collect()
+}
+
+fn reminders(model: &Model, now: Now, width: usize) -> Vec<Line<'static>> {
+    let today = model.session.stamp(now.unix_ms);
+    let row = |(index, one): (usize, &Reminder)| {
+        let when = model.session.stamp(one.due_ms).time_and_day(&today);
+        let what = format!("{:>2}  {when}  {}: {}", index + 1, model.place_of(one), what(one));
+        row_line(&what, Style::new(), if one.is_due { "due" } else { "" }, theme::TITLE, width)
+    };
+    let title = match model.reminders.is_empty() {
+        true => "No reminders",
+        false => "Reminders; /dismiss NUMBER",
+    };
+    let title = Line::styled(fit(title, width), theme::TITLE);
+    std::iter::once(title).chain(model.reminders.iter().enumerate().map(row)).collect()
 }
 
 fn help(width: usize) -> Vec<Line<'static>> {

@@ -283,7 +283,7 @@ fn a_page_up_shows_the_lines_above_and_one_that_was_there() {
 fn the_help_lists_every_command_and_goes_away() {
     let mut desk = desk();
     desk.enter("/help");
-    let seen = desk.seen(120, 30);
+    let seen = desk.seen(150, 34);
     for (usage, meaning) in super::commands::COMMANDS {
         assert!(seen.contains(usage) && seen.contains(meaning), "{usage}\n{seen}");
     }

@@ -1,9 +1,12 @@
 //! What the screen asks the client for, and what it hears back.
 
-use super::{planned::Planned, requests::ActionError, sanctions::SanctionChange, when::Choice};
+use super::{planned::Planned, reminders::Reminding, requests::ActionError, sanctions::SanctionChange, when::Choice};
 use godwit_client::{
     ClientMsgId, ConversationId, Expiry, Repeat, RequestError, ScheduleChange, SendError, Sent, Seq, UserId,
-    v1::{ConversationSummary, Direction, HistoryResponse, MarkReadResponse, Member, ScheduledMessage, UserProfile},
+    v1::{
+        ConversationSummary, Direction, HistoryResponse, MarkReadResponse, Member, Reminder, ScheduledMessage,
+        UserProfile,
+    },
 };
 
 /// Something that the model wants done.
@@ -82,6 +85,14 @@ pub enum Effect {
         /// How.
         expiry: Expiry,
     },
+    /// Have the server remind the user of a message.
+    Remind(Reminding),
+    /// List the reminders.
+    ListReminders,
+    /// Look how many reminders are due.
+    CountDue,
+    /// Take this reminder back.
+    Dismiss(Reminder),
     /// Revoke this device's token.
     Logout,
 }
@@ -205,6 +216,14 @@ pub enum Reply {
     SentNow(Result<Sent, ActionError>),
     /// Of [`Effect::SetExpiry`]. The change itself arrives as an entry.
     ExpirySet(Result<(), RequestError>),
+    /// Of [`Effect::Remind`].
+    Reminding(Result<Reminder, ActionError>),
+    /// Of [`Effect::ListReminders`].
+    Reminders(Result<Vec<Reminder>, RequestError>),
+    /// Of [`Effect::CountDue`].
+    DueCounted(usize),
+    /// Of [`Effect::Dismiss`].
+    Dismissed(Result<(), ActionError>),
     /// Of [`Effect::Logout`].
     LoggedOut(Result<(), RequestError>),
     /// So many requests wait for an answer that this one was not made.

@@ -51,6 +51,8 @@ impl Desk {
         }
         desk.event(Event::State(ConnectionState::Connected));
         desk.event(Event::Synced);
+        // Nobody asked for that.
+        desk.effects.retain(|effect| *effect != Effect::CountDue);
         desk
     }
 

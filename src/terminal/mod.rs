@@ -24,6 +24,7 @@ mod model;
 mod people;
 mod plain;
 mod planned;
+mod reminders;
 mod requests;
 mod sanctions;
 mod sanitize;

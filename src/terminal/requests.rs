@@ -27,6 +27,17 @@ pub enum ActionError {
     /// Several have.
     #[error("several scheduled messages have an id that begins with {0}; more digits would tell them apart")]
     ManyPlanned(String),
+    /// There is nothing to be reminded of.
+    #[error("there is no such message here")]
+    NoMessage,
+    /// No reminder of the last list has this number.
+    #[error("there is no number {number}{}", last_reminders(*.listed))]
+    NoReminder {
+        /// As it was given.
+        number: usize,
+        /// How many the last list has.
+        listed: usize,
+    },
     /// The server refused, or the client is closed.
     #[error("{}", wording::request_error(.0))]
     Request(#[from] RequestError),
@@ -38,7 +49,8 @@ impl ActionError {
         match self {
             Self::Nobody(_) => wording::code_name(ErrorCode::UserNotFound),
             Self::NoGroup => "NO_GROUP".to_owned(),
-            Self::NotListed { .. } => "NOT_LISTED".to_owned(),
+            Self::NotListed { .. } | Self::NoReminder { .. } => "NOT_LISTED".to_owned(),
+            Self::NoMessage => wording::code_name(ErrorCode::SeqOutOfRange),
             Self::NotPlanned(_) => wording::code_name(ErrorCode::ScheduleNotFound),
             Self::ManyPlanned(_) => "AMBIGUOUS_ID".to_owned(),
             Self::Request(error) => request_code(error),
@@ -111,6 +123,13 @@ fn missing_names(names: &[String], known: &[String]) -> String {
 fn last_list(listed: usize) -> String {
     match listed {
         0 => ": nothing was listed; /scheduled does it".to_owned(),
+        listed => format!(" in the last list, which has {listed}"),
+    }
+}
+
+fn last_reminders(listed: usize) -> String {
+    match listed {
+        0 => ": nothing was listed; /reminders does it".to_owned(),
         listed => format!(" in the last list, which has {listed}"),
     }
 }

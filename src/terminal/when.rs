@@ -90,6 +90,13 @@ impl When {
         Ok((Self::At(time(first)?), rest))
     }
 
+    /// The same, where a span may stand without `in`: `2h`.
+    pub fn split_soon(text: &str) -> Result<(Self, &str), WhenError> {
+        let (first, rest) = word(text);
+        let is_span = first.starts_with(|c: char| c.is_ascii_digit()) && !first.contains([':', '-']);
+        if is_span { Ok((Self::In(seconds(first)?), rest)) } else { Self::split(text) }
+    }
+
     /// Finds the moment. `now_ms` is Unix time in milliseconds, `zone` the one that the user's clock shows.
     pub fn resolve(self, now_ms: u64, zone: &TimeZone) -> Result<Due, WhenError> {
         match self {

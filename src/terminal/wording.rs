@@ -61,6 +61,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         ErrorCode::ScheduleNotFound => "there is no such scheduled message (any more)".to_owned(),
         ErrorCode::TooManyScheduled => "you have scheduled as many messages as the server takes".to_owned(),
         ErrorCode::DueOutOfRange => "the server takes no such time: it has passed, or is too far ahead".to_owned(),
+        ErrorCode::TooManyReminders => "you have as many reminders as the server takes; /dismiss makes room".to_owned(),
         ErrorCode::ScheduleMissed => "the server was away when it was due".to_owned(),
         ErrorCode::DeadlinePassed => "it came too late to be delivered".to_owned(),
         ErrorCode::UserNotFound if !refusal.message.is_empty() => sanitize::line(&refusal.message),

@@ -2,7 +2,7 @@
 
 use super::{
     effects::{Effect, Reply},
-    planned, requests,
+    planned, reminders, requests,
 };
 use godwit_client::{Client, ClientMsgId, ConversationId, Expiry, Logout, ScheduleOptions, SendError, SendOptions};
 use tokio::{
@@ -135,6 +135,13 @@ async fn request(client: &Client, effect: Effect) -> Reply {
         }
         Effect::SendNow(hex) => Reply::SentNow(planned::send_now(client, &hex).await),
         Effect::SetExpiry { conversation, expiry } => Reply::ExpirySet(client.set_expiry(conversation, expiry).await),
+        Effect::Remind(asked) => Reply::Reminding(reminders::set(client, &asked).await),
+        Effect::ListReminders => Reply::Reminders(client.reminders().await),
+        Effect::CountDue => {
+            let listed = client.reminders().await.unwrap_or_default();
+            Reply::DueCounted(listed.iter().filter(|one| one.is_due).count())
+        }
+        Effect::Dismiss(reminder) => Reply::Dismissed(reminders::dismiss(client, &reminder).await),
         Effect::Logout => Reply::LoggedOut(client.logout(Logout::ThisDevice).await),
     }
 }

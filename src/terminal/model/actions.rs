@@ -72,9 +72,9 @@ impl Model {
         if action != Action::Quit {
             self.quit_was_confirmed = false;
         }
-        // The list is there to be read while `/cancel` is typed.
+        // The lists are there to be read while `/cancel` or `/dismiss` is typed.
         let is_typing = matches!(action, Action::Insert(_) | Action::Edit(_));
-        let stays = is_typing && self.overlay == Some(Overlay::Planned);
+        let stays = is_typing && matches!(self.overlay, Some(Overlay::Planned | Overlay::Reminders));
         let covered = !stays && self.overlay.take().is_some();
         match action {
             Action::Escape if covered => {}
@@ -119,6 +119,7 @@ impl Model {
             Ok(Line::Text(text)) => self.write(text, None, now),
             Ok(Line::Command(Command::Expire(Expire::Send { expiry, text }))) => self.write(text, Some(expiry), now),
             Ok(Line::Command(Command::Schedule { when, text })) => self.schedule(when, text, now),
+            Ok(Line::Command(Command::Remind { when, seq, note })) => self.remind(when, seq, note, now),
             Ok(Line::Command(Command::Reschedule { which, when, text })) => self.reschedule(&which, when, text, now),
             Ok(Line::Command(command)) => {
                 self.input.take();
@@ -196,7 +197,12 @@ impl Model {
                 }
             }
             // What was typed stays until it is understood, so they have a way of their own.
-            Command::Schedule { .. } | Command::Reschedule { .. } | Command::Expire(Expire::Send { .. }) => {}
+            Command::Schedule { .. }
+            | Command::Reschedule { .. }
+            | Command::Remind { .. }
+            | Command::Expire(Expire::Send { .. }) => {}
+            Command::Reminders => self.effects.push(Effect::ListReminders),
+            Command::Dismiss(number) => self.dismiss(number, now),
             Command::Expire(Expire::Show) => self.show_expiry(now),
             Command::Expire(Expire::Set(expiry)) => self.set_expiry(expiry, now),
             Command::Scheduled => self.effects.push(Effect::ListScheduled),

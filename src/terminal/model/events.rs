@@ -16,7 +16,10 @@ impl Model {
     pub fn on_event(&mut self, event: Event, now: Now) {
         match event {
             Event::State(state) => self.on_state(state, now),
-            Event::Synced => self.link = Link::Connected,
+            Event::Synced => {
+                self.link = Link::Connected;
+                self.effects.push(Effect::CountDue);
+            }
             Event::Summary(summary) => self.on_summary(&summary),
             Event::Read { conversation, read_seq, read_ordinal } => {
                 self.update(conversation, |one| one.unread.on_read(read_seq, read_ordinal));
@@ -24,7 +27,8 @@ impl Model {
             Event::Scheduled(scheduled) => self.on_planned(*scheduled, now),
             // Whoever looks at the list asked for it as it was.
             Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. } => {}
-            Event::Reminder(_) | Event::ReminderDismissed { .. } => {}
+            Event::ReminderDismissed { .. } => {}
+            Event::Reminder(reminder) => self.on_reminder(&reminder, now),
             Event::Removed { conversation } => {
                 if let Some(left) = self.conversations.get(&conversation) {
                     let name = left.name(self.session.me, &self.people);
@@ -153,6 +157,11 @@ impl Model {
             Reply::SentNow(Err(error)) => self.fail(&error.to_string(), now),
             Reply::ExpirySet(Ok(())) => {}
             Reply::ExpirySet(Err(error)) => self.fail(&wording::request_error(&error), now),
+            Reply::Reminding(result) => self.on_reminding(result, now),
+            Reply::Reminders(result) => self.on_reminders(result, now),
+            Reply::DueCounted(due) => self.on_due_counted(due, now),
+            Reply::Dismissed(Ok(())) => self.notify("dismissed", false, now),
+            Reply::Dismissed(Err(error)) => self.fail(&error.to_string(), now),
             Reply::LoggedOut(Ok(())) => (self.is_logged_out, self.is_over) = (true, true),
             Reply::LoggedOut(Err(error)) => self.fail(&wording::request_error(&error), now),
             Reply::Busy(effect) => self.on_busy(&effect, now),
@@ -209,8 +218,10 @@ impl Model {
             Effect::Schedule(asked) => self.take_back(asked),
             _ => {}
         }
-        let asked_by_user =
-            !matches!(effect, Effect::Load { .. } | Effect::MarkRead { .. } | Effect::FindPeople(_) | Effect::Describe);
+        let asked_by_user = !matches!(
+            effect,
+            Effect::Load { .. } | Effect::MarkRead { .. } | Effect::FindPeople(_) | Effect::Describe | Effect::CountDue
+        );
         if asked_by_user {
             self.fail("too many requests wait for the server; try again", now);
         }

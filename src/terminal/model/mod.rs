@@ -3,6 +3,7 @@
 mod actions;
 mod events;
 mod expiry;
+mod reminder;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,10 @@ use super::{
     planned::Planned,
     sanitize,
 };
-use godwit_client::{ClientMsgId, ConversationId, UserId, v1::Direction};
+use godwit_client::{
+    ClientMsgId, ConversationId, UserId,
+    v1::{Direction, Reminder},
+};
 use jiff::tz::TimeZone;
 use std::{
     cmp::Reverse,
@@ -120,6 +124,8 @@ pub enum Overlay {
     Help,
     /// What is [`planned`](Model::planned). It stays while the user types, because it is what `/cancel` goes by.
     Planned,
+    /// The [`reminders`](Model::reminders). They stay as well.
+    Reminders,
     /// Who is in a group: user ids, the owner marked.
     Members {
         /// Which group.
@@ -170,6 +176,8 @@ pub struct Model {
     pub overlay: Option<Overlay>,
     /// What was scheduled, and what could not be sent, when the user last asked.
     pub planned: Vec<Planned>,
+    /// The reminders, when the user last asked.
+    pub reminders: Vec<Reminder>,
     /// The end has come.
     pub is_over: bool,
     /// The token is revoked.
@@ -207,6 +215,7 @@ impl Model {
             notice: None,
             overlay: None,
             planned: Vec::new(),
+            reminders: Vec::new(),
             is_over: false,
             is_logged_out: false,
             conversations: HashMap::new(),

@@ -6,7 +6,7 @@ use crate::terminal::{
 use data_encoding::HEXLOWER;
 use godwit_client::{
     ClientMsgId, ConnectionState, ConversationId, Expiry, Seq,
-    v1::{self, Entry, ExpiryStart, Message, Recurrence, Role, entry::Content},
+    v1::{self, Entry, ExpiryStart, Message, Recurrence, Reminder, Role, entry::Content},
 };
 use jiff::tz::TimeZone;
 
@@ -134,6 +134,17 @@ pub fn repeats(id: ClientMsgId, recurrence: &Recurrence) -> String {
 /// The last message of a series was sent.
 pub fn ended(id: ClientMsgId) -> String {
     format!("ended\t{}", hex(id))
+}
+
+/// A reminder, or one that is due.
+pub fn reminder(name: &str, due: &str, reminder: &Reminder, line: Option<u64>) -> String {
+    let word = if reminder.is_due { "due" } else { "reminder" };
+    format!("{word}\t{}\t{}\t{due}\t{}\t{}", field(name), reminder.seq, field(&reminder.note), number(line))
+}
+
+/// A reminder that is gone.
+pub fn dismissed(name: &str, seq: Seq) -> String {
+    format!("dismissed\t{}\t{}", field(name), seq.as_u64())
 }
 
 /// Something to know about how a line was understood.
@@ -277,6 +288,15 @@ mod tests {
         assert!(line.ends_with("\ta\\tb\tNOT_A_MEMBER\tyou are not in this conversation"), "{line}");
         assert_eq!(scheduled("bob", id, due, None), format!("scheduled\tbob\t{hex}\t{due}\t"));
         assert_eq!(cancelled(id, Some(7)), format!("cancelled\t{hex}\t7"));
+    }
+
+    #[test]
+    fn a_reminder_says_whether_it_is_due() {
+        let set = Reminder { seq: 7, note: "a\tb".into(), ..Reminder::default() };
+        assert_eq!(reminder("bob", "TIME", &set, Some(3)), "reminder\tbob\t7\tTIME\ta\\tb\t3");
+        let due = Reminder { is_due: true, ..set };
+        assert_eq!(reminder("bob", "TIME", &due, None), "due\tbob\t7\tTIME\ta\\tb\t");
+        assert_eq!(dismissed("bob", Seq(7)), "dismissed\tbob\t7");
     }
 
     #[test]

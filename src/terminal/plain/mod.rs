@@ -36,6 +36,9 @@
 //! repeats       ID RULE ZONE MISSED            the scheduled one before is sent again and again; MISSED: how often it was
 //!                                              not, because the server was away
 //! ended         ID                             the last one of those was sent
+//! reminder      NAME SEQ TIME NOTE LINE        the answer to /remind, or set on another device; for /reminders LINE counts
+//! due           NAME SEQ TIME NOTE LINE        the same, of one that is due: to be dismissed
+//! dismissed     NAME SEQ                       that reminder is gone: dismissed on another device, or no member any more
 //! unsent        NAME ID CODE TEXT              a scheduled message that was due and could not be sent
 //! left          NAME                           the user is in it no more
 //! help          COMMAND MEANING
@@ -50,6 +53,7 @@ mod book;
 mod expiry;
 mod lines;
 mod pipes;
+mod reminder;
 mod schedule;
 
 use super::{
@@ -96,6 +100,7 @@ pub async fn run(client: &Client, events: Events, follow: bool) -> Result<Ending
         book: RefCell::new(Book::new(client.user_id(), client.username())),
         own: RefCell::default(),
         listed: RefCell::default(),
+        reminders: RefCell::default(),
         zone: TimeZone::system(),
         current: Cell::new(None),
         has_failed: Cell::new(false),
@@ -137,6 +142,8 @@ struct Plain<'a> {
     own: RefCell<HashSet<ClientMsgId>>,
     /// The last list of scheduled messages, which `/cancel` counts in.
     listed: RefCell<Vec<ClientMsgId>>,
+    /// The last list of reminders, which `/dismiss` counts in.
+    reminders: RefCell<Vec<v1::Reminder>>,
     zone: TimeZone,
     current: Cell<Option<ConversationId>>,
     has_failed: Cell<bool>,
@@ -265,6 +272,9 @@ impl Plain<'_> {
             Command::Cancel(which) => return self.cancel(&which, number).await,
             Command::Reschedule { which, when, text } => return self.reschedule(&which, when, text, number).await,
             Command::SendNow(which) => return self.send_now(&which, number).await,
+            Command::Remind { when, seq, note } => return self.remind(when, seq, note, number).await,
+            Command::Reminders => return self.list_reminders(number).await,
+            Command::Dismiss(which) => return self.dismiss(which, number).await,
             Command::Expire(expire) => return self.expire(expire, number).await,
             Command::Add(names) => self.change_members(MemberChange::Add(names)).await,
             Command::Remove(names) => self.change_members(MemberChange::Remove(names)).await,
@@ -364,7 +374,10 @@ impl Plain<'_> {
             }
             Event::Scheduled(scheduled) => self.print_saved(*scheduled, None).await,
             Event::ScheduleCancelled { schedule_id } => self.print_cancelled(schedule_id, None).await,
-            Event::Reminder(_) | Event::ReminderDismissed { .. } => {}
+            Event::Reminder(reminder) => self.print_reminder(&reminder, None).await,
+            Event::ReminderDismissed { conversation, seq } => {
+                self.output.print(lines::dismissed(&self.name(conversation), seq)).await;
+            }
             Event::ScheduleEnded { schedule_id } => self.output.print(lines::ended(schedule_id)).await,
             Event::Removed { conversation } => {
                 let name = self.name(conversation);
@@ -378,6 +391,7 @@ impl Plain<'_> {
                 if !self.synced.send_replace(true) {
                     self.output.print("synced".to_owned()).await;
                 }
+                self.print_due().await;
             }
         }
     }

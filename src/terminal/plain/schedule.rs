@@ -108,11 +108,11 @@ impl Plain<'_> {
         self.output.print(lines::cancelled(id, number)).await;
     }
 
-    fn peer(&self, conversation: ConversationId) -> Option<u64> {
+    pub(super) fn peer(&self, conversation: ConversationId) -> Option<u64> {
         conversation.peer_of(self.client.user_id()).map(UserId::as_u64)
     }
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
