@@ -57,8 +57,8 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, now: Now) -> Drawn {
             Some(conversation) => draw_messages(frame, model, now, conversation, body),
             None => {
                 let changes_ms = draw_list(frame, model, now, body);
-                draw_overlay(frame, model, now, body);
-                Drawn { changes_ms, ..Drawn::default() }
+                let overlay_top_max = draw_overlay(frame, model, now, body);
+                Drawn { changes_ms, overlay_top_max, ..Drawn::default() }
             }
         };
     }
@@ -75,8 +75,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, now: Now) -> Drawn {
             if model.overlay.is_none() {
                 draw_welcome(frame, model, messages);
             }
-            draw_overlay(frame, model, now, messages);
-            Drawn::default()
+            Drawn { overlay_top_max: draw_overlay(frame, model, now, messages), ..Drawn::default() }
         }
     };
     Drawn { changes_ms: [drawn.changes_ms, changes_ms].into_iter().flatten().min(), ..drawn }
@@ -197,9 +196,9 @@ fn draw_messages(frame: &mut Frame<'_>, model: &Model, now: Now, conversation: &
     if visible.shows_first && flow.is_loading_above() && missing > 0 {
         frame.render_widget(Line::styled("loading…", theme::DIM), Rect { height: 1, ..rest });
     }
-    draw_overlay(frame, model, now, area);
+    let overlay_top_max = draw_overlay(frame, model, now, area);
     let changes_ms = flow.changes_ms();
-    Drawn { width, height, shows_first: visible.shows_first && height > 0, shows_end, changes_ms }
+    Drawn { width, height, shows_first: visible.shows_first && height > 0, shows_end, changes_ms, overlay_top_max }
 }
 
 fn draw_welcome(frame: &mut Frame<'_>, model: &Model, area: Rect) {
@@ -215,10 +214,11 @@ fn draw_welcome(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     frame.render_widget(Paragraph::new(lines), Rect { y: area.y + top, height: area.height - top, ..area });
 }
 
-fn draw_overlay(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
+/// Returns how many lines can be scrolled out above.
+fn draw_overlay(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) -> usize {
     let width = usize::from(area.width);
     let mut lines = match &model.overlay {
-        None => return,
+        None => return 0,
         Some(Overlay::Help) => help(width),
         Some(Overlay::Planned) => planned(model, now, width),
         Some(Overlay::Reminders) => reminders(model, now, width),
@@ -236,13 +236,16 @@ fn draw_overlay(frame: &mut Frame<'_>, model: &Model, now: Now, area: Rect) {
         }
     };
     let height = usize::from(area.height);
+    let top_max = lines.len().saturating_sub(height);
+    lines.drain(..model.overlay_top.min(top_max));
     if lines.len() > height {
         let hidden = lines.len() - height + 1;
         lines.truncate(height.saturating_sub(1));
-        lines.push(Line::styled(format!("… and {hidden} more"), theme::DIM));
+        lines.push(Line::styled(format!("… and {hidden} more: PgDn"), theme::DIM));
     }
     frame.render_widget(ratatui::widgets::Clear, area);
     frame.render_widget(Paragraph::new(lines), area);
+    top_max
 }
 
 fn planned(model: &Model, now: Now, width: usize) -> Vec<Line<'static>> {

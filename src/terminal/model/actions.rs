@@ -66,16 +66,29 @@ pub enum Edit {
     DeleteToEnd,
 }
 
+/// Lines of a list or of the help that a page key scrolls by.
+const OVERLAY_STEP: usize = 10;
+
 impl Model {
     /// The user did something.
     pub fn on_action(&mut self, action: Action, now: Now) {
         if action != Action::Quit {
             self.quit_was_confirmed = false;
         }
+        if let (Action::Page { up }, true) = (&action, self.overlay.is_some()) {
+            self.overlay_top = match up {
+                true => self.overlay_top.saturating_sub(OVERLAY_STEP),
+                false => (self.overlay_top + OVERLAY_STEP).min(self.drawn.overlay_top_max),
+            };
+            return;
+        }
         // The lists are there to be read while `/cancel` or `/dismiss` is typed.
         let is_typing = matches!(action, Action::Insert(_) | Action::Edit(_));
         let stays = is_typing && matches!(self.overlay, Some(Overlay::Planned | Overlay::Reminders));
         let covered = !stays && self.overlay.take().is_some();
+        if !stays {
+            self.overlay_top = 0;
+        }
         match action {
             Action::Escape if covered => {}
             Action::Insert(text) => {

@@ -157,6 +157,8 @@ pub struct Drawn {
     pub shows_end: bool,
     /// When something of it is to be shown otherwise, or not any more, by the server's clock.
     pub changes_ms: Option<u64>,
+    /// So many lines of what covers the messages can be scrolled out above.
+    pub overlay_top_max: usize,
 }
 
 /// Everything that is shown.
@@ -174,6 +176,8 @@ pub struct Model {
     pub notice: Option<Notice>,
     /// What covers the messages.
     pub overlay: Option<Overlay>,
+    /// So many of its lines are scrolled out above.
+    pub overlay_top: usize,
     /// What was scheduled, and what could not be sent, when the user last asked.
     pub planned: Vec<Planned>,
     /// The reminders, when the user last asked.
@@ -214,6 +218,7 @@ impl Model {
             input: InputLine::default(),
             notice: None,
             overlay: None,
+            overlay_top: 0,
             planned: Vec::new(),
             reminders: Vec::new(),
             is_over: false,
