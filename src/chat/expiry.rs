@@ -72,6 +72,9 @@ pub enum WaitFor {
     },
 }
 
+/// How long the server waits before it looks again at what it saw expire before the clock was set back.
+const EARLY_RETRY_MS: u32 = 100;
+
 impl<R: Clone + PartialEq> Conversation<R> {
     pub(super) fn on_set_expiry(
         &mut self,
@@ -107,9 +110,14 @@ impl<R: Clone + PartialEq> Conversation<R> {
         entries: &[LogEntry],
         effects: &mut Vec<Effect<R>>,
     ) -> Result<(), Stop> {
+        let decoded: Vec<v1::Entry> = entries.iter().map(LogEntry::to_proto).collect();
+        if decoded.iter().any(|entry| expires_ms(entry) > now_ms) {
+            let refusal = "the clock was set back, and not all of it is due";
+            return Err(Refusal::retry(ErrorCode::Overloaded, refusal, EARLY_RETRY_MS).into());
+        }
         let mut draft = Draft::default();
-        for entry in entries.iter().filter(|entry| is_expired(&entry.to_proto(), now_ms)) {
-            if !self.details.withdrawn.insert(entry.ordinal) {
+        for (entry, decoded) in entries.iter().zip(&decoded) {
+            if !is_expired(decoded, now_ms) || !self.details.withdrawn.insert(entry.ordinal) {
                 continue;
             }
             draft.rewritten.push(entry.withdrawn(WithdrawnReason::Expired));
@@ -227,7 +235,15 @@ impl<R: Clone + PartialEq> Conversation<R> {
 
 /// Whether a message's time has come.
 pub fn is_expired(entry: &v1::Entry, now_ms: u64) -> bool {
-    matches!(&entry.content, Some(Content::Message(message)) if (1..=now_ms).contains(&message.expires_ms))
+    (1..=now_ms).contains(&expires_ms(entry))
+}
+
+/// When a message disappears; 0: not at a known time.
+fn expires_ms(entry: &v1::Entry) -> u64 {
+    match &entry.content {
+        Some(Content::Message(message)) => message.expires_ms,
+        _ => 0,
+    }
 }
 
 /// The id of an entry that the server makes about another one.

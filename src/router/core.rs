@@ -403,8 +403,8 @@ impl Core {
         self.request_done(to.session);
         let Some(session) = self.sessions.get_mut(&to.session) else { return };
         let body = body.and_then(|mut body| {
-            let Some(online) = session.online() else { return Ok(body) };
-            let handout = expiry::hand_out(now_ms, online.user, &mut body)?;
+            let Some(reader) = session.reader() else { return Ok(body) };
+            let handout = expiry::hand_out(now_ms, reader, &mut body)?;
             for (conversation, seq, deliver_by_ms) in handout.awaited {
                 session.awaited.add(conversation, seq, deliver_by_ms);
             }

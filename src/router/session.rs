@@ -69,6 +69,15 @@ impl Session {
         }
     }
 
+    /// Who reads what is still answered: a session that is closing gets its answers, too.
+    pub fn reader(&self) -> Option<UserId> {
+        match self.stage {
+            Stage::Online(online) => Some(online.user),
+            Stage::Ended(user) => user,
+            _ => None,
+        }
+    }
+
     /// Whose session it is, once that is proven.
     pub fn online(&self) -> Option<Online> {
         match self.stage {

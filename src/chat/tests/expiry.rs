@@ -116,7 +116,7 @@ fn nothing_expires_early_or_twice() {
     let stale = talk.entry(1);
     talk.now_ms += 3_599_999;
     let early = talk.expire(&[1]);
-    assert_eq!((talk.reply(early), talk.log.len()), (Some(&Reply::Unchanged), 1));
+    assert_eq!((talk.refusal_of(early), talk.log.len()), (Some(ErrorCode::Overloaded), 1), "it is looked at again");
     talk.now_ms += 1;
     talk.expire(&[1]);
     let twice = talk.ask(ALICE, Action::Expire(vec![stale.clone()]));
