@@ -43,7 +43,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
         command.args(["chat", name, "--plain", "--server", &self.server.address().to_string()]);
         command.arg("--data-dir").arg(&self.server.config.data_dir).arg("--state-dir").arg(self.state.path());
-        command.env_remove("GODWIT_PASSWORD").env_remove("GODWIT_FINGERPRINT");
+        command.env_remove("GODWIT_PASSWORD").env_remove("GODWIT_FINGERPRINT").env("TZ", "Europe/Berlin");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -171,6 +171,54 @@ fn messages_disappear_after_their_time_and_the_conversation_says_after_which() {
     assert!(has(&lines, "expiry\talice\t\t\t3600000\tread") && has(&lines, "unread\talice\t0"), "{lines:#?}");
     let errors: Vec<_> = lines.iter().filter(|line| line.starts_with("error\tINVALID_COMMAND\t")).collect();
     assert_eq!(errors.len(), 2, "{lines:#?}");
+}
+
+#[test]
+fn what_is_sent_again_and_again_is_listed_moved_and_sent_now() {
+    let place = Place::with_accounts(&["alice", "bob"]);
+    let mut alice = place.follow("alice");
+    let mut bob = place.follow("bob");
+    alice.write("/to bob");
+    alice.write("/schedule every day 9:00 stand-up");
+    let scheduled = alice.expect("scheduled\tbob\t");
+    assert!(scheduled.contains("T09:00:00+0") && scheduled.ends_with("\t2"), "{scheduled}");
+    assert!(alice.expect("repeats\t").ends_with("\tFREQ=DAILY\tEurope/Berlin\t0"));
+    alice.write("/scheduled");
+    alice.expect("listed\t1\tbob\t");
+    alice.write("/sendnow 1");
+    alice.expect("done\t4");
+    bob.expect("message\talice\t1\talice\tstand-up\tscheduled");
+    alice.write("/reschedule 1 in 1s now and every day");
+    bob.expect("message\talice\t2\talice\tnow and every day\tscheduled");
+    // It has moved on to tomorrow.
+    let moved = alice.expect("scheduled\tbob\t");
+    assert!(moved.ends_with("\t5"), "{moved}");
+    assert!(alice.expect("scheduled\tbob\t").ends_with("\t"));
+    alice.write("/cancel 1");
+    alice.expect("cancelled\t");
+}
+
+#[test]
+fn a_reminder_of_the_newest_message_is_told_when_it_is_due_and_stays_until_it_is_dismissed() {
+    let place = Place::with_accounts(&["alice", "bob"]);
+    let mut bob = place.follow("bob");
+    let (status, lines) = place.say("alice", "/to bob\ncall me\n/remind 1d #9\n");
+    assert_eq!(status.code(), Some(1), "there is no such message: {lines:#?}");
+    bob.expect("message\talice\t1\talice\tcall me");
+    bob.write("/to alice");
+    bob.write("/remind 1s");
+    bob.expect("reminder\talice\t1\t");
+    assert!(bob.expect("due\talice\t1\t").ends_with("\tcall me\t"));
+    drop(bob);
+    // Another run is told at once.
+    let mut bob = place.follow("bob");
+    bob.expect("due\talice\t1\t");
+    bob.write("/reminders");
+    assert!(bob.expect("due\talice\t1\t").ends_with("\tcall me\t1"));
+    bob.write("/dismiss 1");
+    bob.expect("done\t2");
+    let (_, lines) = place.say("bob", "/reminders\n");
+    assert!(!lines.iter().any(|line| line.starts_with("due\t")), "{lines:#?}");
 }
 
 #[test]
