@@ -6,7 +6,7 @@
 mod server;
 
 use godwit_client::{
-    Backoff, CatchUp, Client, ClientConfig, ConversationId, Credentials, Event, Events, Seq, Trust, v1,
+    Backoff, CatchUp, Client, ClientConfig, ConversationId, Credentials, Event, Events, Seq, Trust, UserId, v1,
     v1::entry::Content,
 };
 use server::TestServer;
@@ -79,6 +79,32 @@ async fn two_people_chat_and_both_see_the_same_log() {
     let read = soon(bob.mark_read(chat, Seq(20))).await.unwrap();
     assert_eq!((read.read_seq, read.unread), (20, 0));
     assert!(soon(alice.heartbeat()).await.unwrap().server_time_ms > 0);
+}
+
+#[tokio::test]
+async fn typing_is_told_in_datagrams_and_ends_with_the_message() {
+    let server = TestServer::start();
+    let (alice, mut alice_events) = join(&server, "alice").await;
+    let (bob, mut bob_events) = join(&server, "bob").await;
+    let (chat, _) = alice.open_direct("bob").await.unwrap();
+    soon(soon(alice.send(chat, "hello")).await.unwrap()).await.unwrap();
+    next_texts(&mut bob_events, chat, 1).await;
+    bob.typing(chat);
+    // A second one is too soon, and does nothing.
+    bob.typing(chat);
+    assert!(next_typing(&mut alice_events, chat, bob.user_id()).await);
+    soon(soon(bob.send(chat, "hi")).await.unwrap()).await.unwrap();
+    assert!(!next_typing(&mut alice_events, chat, bob.user_id()).await);
+}
+
+/// The next that is heard of somebody's typing.
+async fn next_typing(events: &mut Events, of: ConversationId, who: UserId) -> bool {
+    loop {
+        if let Event::Typing { conversation, user, is_typing } = soon(events.next()).await.expect("the client ended") {
+            assert_eq!((conversation, user), (of, who));
+            return is_typing;
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use crate::{
     command::{Command, Link, LinkState, NewMessage},
     connector::Identity,
     driver,
+    typing::Said,
 };
 use bytes::Bytes;
 use godwit_proto::{
@@ -17,7 +18,7 @@ use quinn::Endpoint;
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
     task::{Context, Poll},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     outbox_room: Arc<Semaphore>,
     endpoint: Endpoint,
     clock: ServerClock,
+    pub(crate) typing: Mutex<Option<Said>>,
 }
 
 impl Client {
@@ -67,6 +69,7 @@ impl Client {
             outbox_room: Arc::new(Semaphore::new(parts.outbox_messages_max)),
             endpoint: parts.endpoint,
             clock: parts.clock,
+            typing: Mutex::new(None),
         };
         Ok((Self { shared: Arc::new(shared) }, parts.events))
     }

@@ -10,6 +10,7 @@ use crate::{
     conversations::Conversations,
     outbox::{Outbox, Pending},
     session::{End, Session},
+    typing::{self, Typists},
 };
 use godwit_proto::{UserId, v1::ErrorCode};
 use quinn::Endpoint;
@@ -57,6 +58,7 @@ pub(crate) async fn start(config: ClientConfig) -> Result<Parts, ConnectError> {
         identity: identity.clone(),
         clock: clock.clone(),
         conversations: Conversations::new(first.identity.user_id, catch_up, limits, &known),
+        typists: Typists::default(),
         outbox: Outbox::new(limits.sends_in_flight_max, limits.sends_in_flight_per_conversation_max, backoff::REFUSED),
     };
     tokio::spawn(driver.run(connector, backoff, first));
@@ -74,6 +76,7 @@ pub(crate) struct Driver {
     pub(crate) identity: Arc<RwLock<Identity>>,
     pub(crate) clock: ServerClock,
     pub(crate) conversations: Conversations,
+    pub(crate) typists: Typists,
     pub(crate) outbox: Outbox<Claim>,
 }
 
@@ -148,6 +151,7 @@ impl Driver {
         self.link.send_replace(LinkState::Down);
         self.outbox.on_connection_lost();
         self.conversations.on_connection_lost();
+        typing::end_overdue(self, None);
         (end, session.was_synced())
     }
 

@@ -3,7 +3,7 @@
 use crate::{clock::ServerClock, expiry};
 use futures_util::Stream;
 use godwit_proto::{
-    ClientMsgId, ConversationId, Seq,
+    ClientMsgId, ConversationId, Seq, UserId,
     v1::{ConversationSummary, Entry, ErrorCode, Reminder, ScheduledMessage},
 };
 use std::{
@@ -86,6 +86,15 @@ pub enum Event {
         conversation: ConversationId,
         /// Which it is.
         seq: Seq,
+    },
+    /// Somebody else types in a conversation, or not any more. It may be missed; what was heard ends in any case.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// False: not any more.
+        is_typing: bool,
     },
     /// Everything that happened before the (re)connect, or before the server asked for a new sync, was handed over.
     Synced,

@@ -43,6 +43,7 @@ mod requests;
 mod session;
 mod timeline;
 mod tls;
+mod typing;
 mod unread;
 
 pub use backoff::Backoff;

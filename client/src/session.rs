@@ -11,8 +11,9 @@ use crate::{
     frames::{FrameFault, FrameReader, encode_request},
     lanes::Lanes,
     outbox::{Pending, Refused},
+    typing,
 };
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use godwit_proto::{
     ClientMsgId, ConversationId, Seq,
     v1::{
@@ -84,6 +85,7 @@ enum Step {
     Stop(Stop),
     Frame(ServerFrame),
     Push(Reply),
+    Datagram(Bytes),
     Fetched(Fetched),
     /// A deadline passed or the application made room: the turn looks for itself.
     Look,
@@ -152,6 +154,7 @@ impl Session {
     /// Hands over, starts and encodes whatever can be.
     fn prepare(&mut self, driver: &mut Driver) {
         let now = now();
+        typing::end_overdue(driver, Some(now));
         driver.hand_over_events();
         if driver.conversations.backlog.is_empty() {
             self.fetches.start(&mut driver.conversations, now);
@@ -176,6 +179,9 @@ impl Session {
         tokio::select! {
             frame = self.reader.next() => frame.map(Step::Frame),
             push = self.lanes.next(&self.link.connection), if !is_behind => push.map(Step::Push),
+            datagram = self.link.connection.read_datagram(), if !is_behind => {
+                datagram.map(Step::Datagram).map_err(|error| ReadError::from(error).into())
+            }
             fetched = self.fetches.next(), if !self.fetches.is_empty() => Ok(Step::Fetched(fetched)),
             written = self.writer.write(&self.out), if !self.out.is_empty() => match written {
                 Ok(bytes) => {
@@ -221,6 +227,7 @@ impl Session {
                     on_push(push, driver, now);
                 }
             }
+            Step::Datagram(bytes) => typing::on_datagram(&bytes, driver, now),
             Step::Fetched(fetched) => self.fetches.on_fetched(fetched, &mut driver.conversations, now)?,
             Step::Stop(_) | Step::Look => {}
         }
@@ -235,6 +242,7 @@ impl Session {
         [
             driver.conversations.acks_due(),
             driver.conversations.fetch_due().filter(|_| fetches),
+            driver.typists.due(),
             self.fetches.due().filter(|_| driver.conversations.backlog.is_empty()),
             driver.outbox.next_deadline().filter(|_| writes),
             self.heartbeat.as_ref().map(|heartbeat| heartbeat.next).filter(|_| writes),
@@ -386,7 +394,8 @@ fn on_push(push: Reply, driver: &mut Driver, now: Instant) {
         Reply::Entries(push) => {
             // Otherwise from a newer server, of a kind that this client does not know.
             if let Ok(id) = ConversationId::from_slice(&push.conversation_id) {
-                conversations.on_push(id, push.entries, now);
+                typing::on_entries(id, &push.entries, driver);
+                driver.conversations.on_push(id, push.entries, now);
             }
         }
         Reply::Read(push) => {

@@ -16,6 +16,10 @@ pub const ACK_PACKETS: u32 = 8;
 /// Packets out of order after which an ACK is sent at once all the same, so that a loss is repaired no later.
 pub const ACK_REORDERING_PACKETS: u32 = 3;
 
+/// Bytes of datagrams that wait to be read, or to be sent. They carry who is typing, which may be lost: what comes when this is
+/// full takes the place of what is oldest. Nothing is allocated before there is one.
+pub const DATAGRAM_BUFFER_BYTES: usize = 2_048;
+
 /// Sets what is the same in a server and a client.
 pub fn configure(transport: &mut TransportConfig) {
     let mut acks = AckFrequencyConfig::default();
@@ -24,6 +28,6 @@ pub fn configure(transport: &mut TransportConfig) {
     transport
         .ack_frequency_config(Some(acks))
         .congestion_controller_factory(Arc::new(ThinStreamConfig::default()))
-        // Version 1 of the protocol has no datagrams.
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
 }

@@ -14,6 +14,7 @@ mod ordinals;
 mod sanctions;
 mod scheduled;
 mod sending;
+mod typing;
 mod window;
 
 pub use bans::{BANS_PER_GROUP_MAX, Ban, Bans};
@@ -26,6 +27,7 @@ pub use membership::recipients_of;
 pub use ordinals::Ordinals;
 pub use sanctions::{SANCTION_AHEAD_MS_MAX, Sanction};
 pub use scheduled::{SCHEDULED_UNREAD_MAX, Scheduled};
+pub use typing::TYPING_MEMBERS_MAX;
 use window::DedupeWindow;
 
 #[cfg(test)]

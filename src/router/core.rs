@@ -127,6 +127,7 @@ impl Core {
     pub fn on_closed(&mut self, now_ms: u64, id: SessionId, effects: &mut Effects) {
         let sent_before = effects.mail.len();
         let Some(session) = self.sessions.remove(&id) else { return };
+        let typing = session.typed.as_ref().and_then(|typed| typed.conversation());
         let user = match session.stage {
             Stage::Online(online) => {
                 self.meters.sessions.decrement(1.0);
@@ -138,6 +139,9 @@ impl Core {
         };
         if let Some(user) = user {
             self.mail(self.placement.of_user(user), Mail::Offline(user, self.at(id)), effects);
+            if let Some(conversation) = typing {
+                self.tell_owner(conversation, user, id, false, effects);
+            }
             self.deliver_local(now_ms, sent_before, effects);
         }
     }
@@ -264,7 +268,7 @@ impl Core {
     }
 
     /// Handles the mail to this core among what was sent since `sent_before`, and what comes of it.
-    fn deliver_local(&mut self, now_ms: u64, sent_before: usize, effects: &mut Effects) {
+    pub(super) fn deliver_local(&mut self, now_ms: u64, sent_before: usize, effects: &mut Effects) {
         loop {
             let here = self.id;
             if effects.mail.len() == sent_before && self.local.is_empty() {
@@ -302,6 +306,9 @@ impl Core {
             Mail::Armed(due) => due.into_iter().for_each(|timer| self.timers.arm(timer)),
             Mail::Delivered(conversation, seq, user, deliver_by_ms) => {
                 self.expirer.on_delivered(conversation, seq, user, deliver_by_ms, effects);
+            }
+            Mail::Typing { conversation, user, at, is_typing } => {
+                self.on_typing(now_ms, conversation, (user, at), is_typing, effects);
             }
             Mail::FanOut(push, users, except) => {
                 let mut here = std::mem::take(&mut self.pushed_to);

@@ -15,6 +15,8 @@ pub enum Deadline {
     OfflineGathered,
     /// A call of the offline hook has had its time.
     OfflineCall(u64),
+    /// The typist of this number was last heard of some time ago.
+    Typing(u64),
 }
 
 /// The deadlines of one core, on a wheel of their own beside that of the durable timers, which go by the wall clock.

@@ -152,6 +152,7 @@ impl Driver {
             Event::Frame { channel, frame } => {
                 self.core.on_frame(now_ms, session, channel, frame, &mut self.effects);
             }
+            Event::Datagram(frame) => self.core.on_datagram(now_ms, session, frame, &mut self.effects),
             Event::Drained => self.core.on_drained(session, &mut self.effects),
             Event::Closed => {
                 self.outboxes.remove(&session);
@@ -182,6 +183,8 @@ impl Driver {
                     true => delivered += 1,
                     false => self.core.on_push_refused(session),
                 },
+                // Without room it is lost, as it may be.
+                Output::Datagram(frame) => drop(outbox.put(Outbound::Datagram(frame))),
                 Output::Authenticated => outbox.set_authenticated(),
                 Output::Close(code, reason) => outbox.close(code, reason),
             }

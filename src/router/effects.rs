@@ -37,6 +37,8 @@ pub enum Output {
     /// A frame on a lane. If the session has no room for it, tell the core with
     /// [`Core::on_push_refused`](super::Core::on_push_refused).
     Push(u32, Bytes),
+    /// A frame without a length prefix that may be lost: in a datagram, if the client takes them and there is room.
+    Datagram(Bytes),
     /// The client proved who it is.
     Authenticated,
     /// Write what is queued, then close.

@@ -4,12 +4,15 @@ use super::{Mail, Push, ReplyTo, meters::count_refusal};
 use crate::chat::{LogEntry, Position, Refusal};
 use bytes::{BufMut, Bytes, BytesMut};
 use godwit_proto::{
-    ConversationId, Seq, Vshard,
+    ConversationId, Seq, UserId, Vshard,
     codec::{self, field_len, put_field_head},
     v1,
     v1::server_frame::Body,
 };
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::{
+    Message,
+    encoding::{encode_varint, encoded_len_varint},
+};
 
 /// Field numbers that the hand-written encoding of a push uses; a test holds them to the generated code.
 const ENTRIES_FIELD: u32 = 16;
@@ -50,7 +53,14 @@ pub fn push_entry(conversation: ConversationId, entry: &LogEntry) -> Push {
     put_field_head(ENTRY_FIELD, entry.encoded.len(), &mut out);
     out.put_slice(&entry.encoded);
     let (until_ms, deliver_by_ms) = (entry.until_ms, entry.deliver_by_ms);
-    Push { conversation, seq: entry.seq, until_ms, deliver_by_ms, frame: out.freeze() }
+    let frame = out.freeze();
+    Push { conversation, seq: entry.seq, until_ms, deliver_by_ms, is_datagram: false, frame }
+}
+
+/// A datagram that says that somebody is typing, or, with 0, is not any more.
+pub fn typing(conversation: ConversationId, user: UserId, lasts_ms: u32) -> Bytes {
+    let push = v1::TypingPush { conversation_id: conversation.to_bytes(), user_id: user.as_u64(), lasts_ms };
+    v1::ServerFrame { request_id: 0, body: Some(Body::Typing(push)) }.encode_to_vec().into()
 }
 
 /// The push of a read position.
@@ -73,8 +83,7 @@ pub fn lane_of(conversation: ConversationId, lanes: u32) -> u32 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use godwit_proto::{ClientMsgId, UserId};
-    use prost::Message;
+    use godwit_proto::ClientMsgId;
 
     #[test]
     fn a_push_by_hand_is_what_the_generated_code_would_write() {

@@ -86,6 +86,17 @@ pub enum Mail {
     /// To the owner of a conversation: a device of this user has acknowledged a message whose delivery ends then, in
     /// milliseconds since the epoch.
     Delivered(ConversationId, Seq, UserId, u64),
+    /// To the owner of a conversation: a session says that its user is typing there, or not any more.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// Which session says so.
+        at: SessionRef,
+        /// What it says.
+        is_typing: bool,
+    },
     /// To the owner of users: push this to all their sessions.
     FanOut(Push, Arc<[UserId]>, Option<SessionRef>),
     /// To the core that has these sessions: push this to them.
@@ -122,13 +133,20 @@ pub struct Push {
     pub until_ms: u64,
     /// When the delivery of a message in it ends; 0: it does not.
     pub deliver_by_ms: u64,
-    /// With its length prefix.
+    /// It may be lost, and goes by itself.
+    pub is_datagram: bool,
+    /// With its length prefix, which a datagram has not.
     pub frame: Bytes,
 }
 
 impl Push {
+    /// One that may be lost.
+    pub fn datagram(conversation: ConversationId, frame: Bytes) -> Self {
+        Self { is_datagram: true, ..Self::of(conversation, frame) }
+    }
+
     /// One without entries.
     pub fn of(conversation: ConversationId, frame: Bytes) -> Self {
-        Self { conversation, seq: Seq::ZERO, until_ms: NEVER_MS, deliver_by_ms: 0, frame }
+        Self { conversation, seq: Seq::ZERO, until_ms: NEVER_MS, deliver_by_ms: 0, is_datagram: false, frame }
     }
 }

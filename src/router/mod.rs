@@ -34,6 +34,7 @@ mod services;
 mod session;
 mod slot;
 mod timers;
+mod typing;
 
 pub use self::core::Core;
 pub use backoff::Backoff;
@@ -51,3 +52,4 @@ pub use schedule::{ScheduleCompletion, ScheduleRequest};
 pub use services::{CheckInvitation, Passwords, Random, Registration, Services};
 use timers::Timers;
 pub use timers::TimersCompletion;
+pub use typing::{TYPING_INTERVAL_MS, TYPING_MS};

@@ -7,6 +7,7 @@ use super::{
     meters::CoreMeters,
     services::{Services, refusal},
     slot::{Grouped, Loss, Slot},
+    typing::Typing,
 };
 use crate::{
     chat::{Change, Conversation, Effect, Input, LogEntry, Position, Refusal, Reply, recipients_of},
@@ -27,10 +28,10 @@ const RELOAD_RETRY_MS: u64 = 500;
 
 /// Every conversation that this core has in memory.
 pub struct Owner {
-    placement: Placement,
+    pub(super) placement: Placement,
     limits: Limits,
     services: Services,
-    slots: HashMap<ConversationId, Slot>,
+    pub(super) slots: HashMap<ConversationId, Slot>,
     /// Slots in the order in which they are looked at when room is needed.
     clock: VecDeque<ConversationId>,
     commits: Commits,
@@ -39,6 +40,7 @@ pub struct Owner {
     /// Lost conversations that could not be loaded again, and when that was.
     reloads: VecDeque<(u64, ConversationId)>,
     meters: CoreMeters,
+    pub(super) typing: Typing,
     /// What the rules want done, between [`Conversation::handle`] and [`Self::carry_out`]. Kept for its memory.
     results: Vec<Effect<ReplyTo>>,
 }
@@ -55,6 +57,7 @@ impl Owner {
             questions: 0,
             reloads: VecDeque::new(),
             meters: CoreMeters::new(),
+            typing: Typing::default(),
             results: Vec::new(),
         }
     }
@@ -74,14 +77,8 @@ impl Owner {
         if self.commits.in_flight() >= self.limits.commits_in_flight_max {
             return self.refuse(input.reply_to, &overloaded("the store is behind"), effects);
         }
-        if !self.slots.contains_key(&id) {
-            if !self.make_room() {
-                return self.refuse(input.reply_to, &overloaded("too many conversations are in use"), effects);
-            }
-            self.clock.push_back(id);
-            self.slots.insert(id, Slot::loading());
-            self.meters.conversations.increment(1.0);
-            effects.tasks.push(self.load(id));
+        if !self.has_slot(id, effects) {
+            return self.refuse(input.reply_to, &overloaded("too many conversations are in use"), effects);
         }
         let Some(slot) = self.slots.get_mut(&id) else { unreachable!("the slot was just made") };
         slot.touched = true;
@@ -93,6 +90,21 @@ impl Owner {
             return self.refuse(input.reply_to, &overloaded("the conversation is being loaded"), effects);
         }
         slot.parked.push_back(input);
+    }
+
+    /// Begins to load the conversation, unless it is there. False: there is no room for it.
+    pub(super) fn has_slot(&mut self, id: ConversationId, effects: &mut Effects) -> bool {
+        if self.slots.contains_key(&id) {
+            return true;
+        }
+        let has_room = self.make_room();
+        if has_room {
+            self.clock.push_back(id);
+            self.slots.insert(id, Slot::loading());
+            self.meters.conversations.increment(1.0);
+            effects.tasks.push(self.load(id));
+        }
+        has_room
     }
 
     /// The store has loaded a conversation.
@@ -276,7 +288,12 @@ impl Owner {
                 Effect::Reply(to, reply) => self.reply(id, &to, reply, effects),
                 Effect::FanOut { entry, to, except } => {
                     self.meters.durable.increment(1);
+                    let writer = entry.sender;
+                    let wrote = except.is_some() && !self.typing.is_empty();
                     self.fan_out(id, &entry, &to, except.map(|reply_to| reply_to.at), effects);
+                    if wrote {
+                        self.on_typing_ended(id, writer, None, effects);
+                    }
                 }
                 Effect::ReadMoved { user, position, except } => {
                     self.push_read(id, user, position, Some(except.at), effects);

@@ -48,6 +48,8 @@ pub enum Event {
         /// `godwit.v1.ClientFrame`.
         frame: Bytes,
     },
+    /// A datagram: `godwit.v1.ClientFrame`, not decoded yet. It may be lost, so it is left out when the inbox is full.
+    Datagram(Bytes),
     /// Its outbox was full, and is down to a quarter again.
     Drained,
     /// It is gone; nothing that is put in its outbox will leave.
@@ -122,6 +124,13 @@ impl CorePort {
         self.push(session, Event::Frame { channel, frame });
     }
 
+    /// Hands in a datagram, if there is room.
+    pub fn datagram(&self, session: SessionId, frame: Bytes) {
+        if self.has_room() {
+            self.push(session, Event::Datagram(frame));
+        }
+    }
+
     /// Tells the core that a session's outbox, which was full, has drained.
     pub fn drained(&self, session: SessionId) {
         self.push(session, Event::Drained);
@@ -183,12 +192,14 @@ pub enum Outbound {
     Reply(Channel, Bytes),
     /// A push, on this lane, 0..LANES.
     Push(u32, Bytes),
+    /// A frame without a length prefix that may be lost.
+    Datagram(Bytes),
 }
 
 impl Outbound {
     fn len(&self) -> usize {
         match self {
-            Self::Reply(_, bytes) | Self::Push(_, bytes) => bytes.len(),
+            Self::Reply(_, bytes) | Self::Push(_, bytes) | Self::Datagram(bytes) => bytes.len(),
         }
     }
 }
@@ -224,10 +235,11 @@ impl Outbox {
     }
 
     /// Core: queues a frame. Replies are always taken, because the transport stops reading requests when the box is
-    /// [`full`](Self::is_full); a push is refused with `false` then, and the session must resync.
+    /// [`full`](Self::is_full); a push is refused with `false` then, and the session must resync. A datagram is refused then,
+    /// too, and that does no harm.
     #[must_use]
     pub fn put(&self, outbound: Outbound) -> bool {
-        if matches!(outbound, Outbound::Push(..)) && self.is_full() {
+        if !matches!(outbound, Outbound::Reply(..)) && self.is_full() {
             return false;
         }
         self.bytes.set(self.bytes.get() + outbound.len());

@@ -47,6 +47,10 @@ impl Core {
             if session.resync || !matches!(session.stage, Stage::Online(_)) {
                 continue;
             }
+            if push.is_datagram {
+                effects.output.push((id, Output::Datagram(push.frame.clone())));
+                continue;
+            }
             let Pushed { leaves, deadline } =
                 session.deliveries.on_push(push.conversation, push.seq, &mut self.patience);
             if leaves {
@@ -71,6 +75,11 @@ impl Core {
                 Deadline::Token(session) => self.on_token_deadline(now_ms, session, effects),
                 Deadline::OfflineGathered => self.on_offline_gathered(effects),
                 Deadline::OfflineCall(call) => self.on_offline_timeout(call),
+                Deadline::Typing(number) => {
+                    if let Some(at) = self.owner.on_typing_deadline(self.patience.now, number, effects) {
+                        self.deadlines.arm(at, deadline);
+                    }
+                }
             }
         }
         self.due = due;

@@ -152,6 +152,7 @@ impl Core {
         let (user, limits, store) = (online.user, self.limits, self.services.store.clone());
         match request {
             Request::Hello(_) => unreachable!("hello was dealt with before"),
+            Request::Typing(_) => return Err(Refusal::new(ErrorCode::WrongStream, "typing goes in a datagram")),
             Request::Register(_) | Request::Login(_) | Request::Resume(_) => {
                 return Err(Refusal::new(ErrorCode::AlreadyAuthenticated, "this connection is logged in"));
             }

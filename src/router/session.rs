@@ -1,6 +1,6 @@
 //! One connection as its core sees it: what it has shown about itself, and what it may ask.
 
-use super::{Identity, delivery::Deliveries, expiry::Awaited};
+use super::{Identity, delivery::Deliveries, expiry::Awaited, typing::Typed};
 use godwit_proto::{DeviceId, UserId};
 use std::net::SocketAddr;
 
@@ -20,6 +20,8 @@ pub struct Session {
     pub deliveries: Deliveries,
     /// Messages that it was sent and whose delivery ends.
     pub awaited: Awaited,
+    /// What it said last of its user's typing. Without memory of its own until then.
+    pub typed: Option<Box<Typed>>,
 }
 
 /// A connection says hello, then who it is, then whatever it likes. It never goes back.
@@ -66,6 +68,7 @@ impl Session {
             resync: false,
             deliveries: Deliveries::default(),
             awaited: Awaited::default(),
+            typed: None,
         }
     }
 

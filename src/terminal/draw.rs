@@ -188,7 +188,13 @@ fn draw_messages(frame: &mut Frame<'_>, model: &Model, now: Now, conversation: &
         _ => String::new(),
     };
     let name = conversation.name(model.session.me, &model.people);
-    frame.render_widget(row_line(&name, theme::TITLE, &hint, theme::NEW, width), title);
+    let title_line = match hint.is_empty() {
+        true => {
+            row_line(&name, theme::TITLE, &model.typing.sentence(conversation.id, &model.people), theme::DIM, width)
+        }
+        false => row_line(&name, theme::TITLE, &hint, theme::NEW, width),
+    };
+    frame.render_widget(title_line, title);
     // The newest message stands at the bottom, next to what is being typed.
     let missing = height.saturating_sub(visible.lines.len()) as u16;
     let place = Rect { y: rest.y + missing, height: rest.height - missing, ..rest };

@@ -1,7 +1,7 @@
 //! `godwit chat`: a terminal client on top of the client SDK.
 //!
 //! What is shown and what a key does is decided in modules without I/O: `model` and what it is made of (`conversation`,
-//! `timeline`, `people`, `input_line`, `commands`, `sanctions`, `when`, `every`, `expiry`), `flow` and `wrap` (text into lines),
+//! `timeline`, `people`, `input_line`, `commands`, `sanctions`, `when`, `every`, `expiry`, `typing`), `flow` and `wrap` (text into lines),
 //! `sanitize` (text of strangers). `draw` puts the model on a screen. `screen`, `plain`, `worker`, `login` and `state_dir` talk
 //! to the world.
 
@@ -32,6 +32,7 @@ mod screen;
 mod state_dir;
 mod theme;
 mod timeline;
+mod typing;
 mod when;
 mod wording;
 mod worker;

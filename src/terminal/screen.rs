@@ -77,6 +77,12 @@ async fn show(
             drawn_at = Some(now.instant);
             is_stale = false;
         }
+        if let Some((conversation, goes_on)) = model.typing.take_own() {
+            match goes_on {
+                true => client.typing(conversation),
+                false => client.stopped_typing(conversation),
+            }
+        }
         for effect in model.take_effects() {
             worker.perform(effect);
         }

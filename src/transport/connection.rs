@@ -91,8 +91,9 @@ async fn serve(connection: &Connection, session: &mut Session<'_>) -> End {
     let outbox = session.outbox();
     let mut changed = pin!(outbox.changed());
     let mut accept = pin!(connection.accept_bi());
+    let mut datagram = pin!(connection.read_datagram());
     poll_fn(|cx: &mut Context<'_>| {
-        // Both are polled until they wait, so that neither a change nor a stream goes unnoticed.
+        // All are polled until they wait, so that neither a change nor a stream goes unnoticed.
         while changed.as_mut().poll(cx).is_ready() {
             changed.set(outbox.changed());
         }
@@ -103,6 +104,11 @@ async fn serve(connection: &Connection, session: &mut Session<'_>) -> End {
                 Err(error) => return Poll::Ready(End::Lost(error)),
             }
             accept.set(connection.accept_bi());
+        }
+        // A lost connection ends the other one, too.
+        while let Poll::Ready(Ok(frame)) = datagram.as_mut().poll(cx) {
+            session.on_datagram(frame);
+            datagram.set(connection.read_datagram());
         }
         session.poll_turn(cx)
     })

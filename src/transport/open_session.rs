@@ -38,6 +38,11 @@ impl OpenSession {
         self.port.frame(self.id, channel, frame);
     }
 
+    /// Hands a datagram to the core, if there is room.
+    pub(super) fn datagram(&self, frame: Bytes) {
+        self.port.datagram(self.id, frame);
+    }
+
     /// Bytes of the outbox are with QUIC, or will never be.
     pub(super) fn written(&self, bytes: usize) {
         if bytes > 0 && self.outbox.written(bytes) {

@@ -8,6 +8,7 @@ use super::{
     options::TransportOptions,
 };
 use crate::router::{Channel, Outbound, Outbox};
+use bytes::Bytes;
 use godwit_proto::{
     codec,
     v1::{Error, ErrorCode, ServerFrame, server_frame::Body},
@@ -97,6 +98,11 @@ impl<'a> Session<'a> {
         self.bulk_streams.push(ClientStream::new(channel, in_flight_max, send, recv));
     }
 
+    /// The client sent a datagram.
+    pub(super) fn on_datagram(&self, frame: Bytes) {
+        self.open.datagram(frame);
+    }
+
     /// Writes and reads all that can be written and read now, and arranges to be woken for the rest.
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.check_authentication(cx);
@@ -168,6 +174,12 @@ impl<'a> Session<'a> {
         for outbound in std::mem::take(&mut self.taken) {
             match outbound {
                 Outbound::Push(lane, frame) => self.lanes.push(lane, frame),
+                Outbound::Datagram(frame) => {
+                    let bytes = frame.len();
+                    // A client that takes no datagrams does without.
+                    let _ = self.connection.send_datagram(frame);
+                    self.open.written(bytes);
+                }
                 Outbound::Reply(Channel::Session, frame) => self.session_stream.push(frame),
                 Outbound::Reply(channel, frame) => {
                     match self.bulk_streams.iter_mut().find(|stream| stream.channel() == channel) {

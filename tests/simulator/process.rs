@@ -178,6 +178,7 @@ impl Process {
                             Event::Frame { channel, frame } => {
                                 core.on_frame(now_ms, session, channel, frame, effects);
                             }
+                            Event::Datagram(frame) => core.on_datagram(now_ms, session, frame, effects),
                             Event::Drained => core.on_drained(session, effects),
                             Event::Closed => {
                                 outboxes.remove(&session);
@@ -236,6 +237,7 @@ impl Process {
                     told.push((*connection, frame.clone()));
                     outbox.put(Outbound::Push(lane, frame))
                 }
+                Output::Datagram(_) => true,
                 Output::Authenticated => {
                     outbox.set_authenticated();
                     true

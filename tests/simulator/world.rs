@@ -302,6 +302,7 @@ impl World {
             let (stream, bytes) = match item {
                 Outbound::Reply(channel, bytes) => (stream_of(channel), bytes),
                 Outbound::Push(lane, bytes) => (Stream::Lane(lane), bytes),
+                Outbound::Datagram(_) => unreachable!("the process puts none in"),
             };
             drained |= connection.outbox.written(bytes.len());
             if connection.client_end {

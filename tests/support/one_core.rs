@@ -51,6 +51,8 @@ pub struct OneCore {
     tasks: VecDeque<Task>,
     /// What each session was sent and the test has not taken.
     sent: HashMap<SessionId, Vec<Body>>,
+    /// The same for datagrams.
+    datagrams: HashMap<SessionId, Vec<ServerFrame>>,
     /// Sessions that the core closed, and why.
     closed: HashMap<SessionId, ErrorCode>,
     directory: tempfile::TempDir,
@@ -69,6 +71,7 @@ impl OneCore {
             effects: Effects::default(),
             tasks: VecDeque::new(),
             sent: HashMap::new(),
+            datagrams: HashMap::new(),
             closed: HashMap::new(),
             directory,
         }
@@ -154,6 +157,19 @@ impl OneCore {
         self.core.on_frame(now_ms, session, channel, frame.into(), &mut self.effects);
     }
 
+    /// A session sends a datagram.
+    pub fn put_datagram(&mut self, now_ms: u64, session: SessionId, body: Request) {
+        let frame = ClientFrame { request_id: 0, body: Some(body) }.encode_to_vec();
+        self.core.on_datagram(now_ms, session, frame.into(), &mut self.effects);
+        self.settle(now_ms);
+    }
+
+    /// Takes what a session was sent in datagrams.
+    pub fn take_datagrams(&mut self, session: SessionId) -> Vec<Body> {
+        let frames = self.datagrams.remove(&session).unwrap_or_default();
+        frames.into_iter().filter_map(|frame| frame.body).collect()
+    }
+
     /// Takes what a session was sent.
     pub fn take(&mut self, session: SessionId) -> Vec<Body> {
         self.sent.remove(&session).unwrap_or_default()
@@ -194,6 +210,9 @@ impl OneCore {
                     decoder.push(&frame);
                     let frame = ServerFrame::decode(decoder.next_frame().unwrap().unwrap()).unwrap();
                     self.sent.entry(to).or_default().extend(frame.body);
+                }
+                Output::Datagram(frame) => {
+                    self.datagrams.entry(to).or_default().push(ServerFrame::decode(frame).unwrap());
                 }
                 Output::Close(code, _) => drop(self.closed.insert(to, code)),
                 Output::Authenticated => {}

@@ -199,6 +199,7 @@ async fn run_core(port: CorePort, filled: Rc<Notify>, mut stopping: watch::Recei
                     assert!(sessions.remove(&session).is_some(), "a session was closed twice, or before it was opened");
                 }
                 Event::Drained => seen.drained += 1,
+                Event::Datagram(_) => {}
                 Event::Frame { channel, frame } => {
                     seen.frames += 1;
                     on_frame(port.core(), &sessions[&session], channel, frame, &mut seen);

@@ -4,13 +4,14 @@ use crate::workspace;
 use anyhow::{Context, Result, bail};
 use std::{fs, path::Path};
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "godwit/v1/error.proto",
     "godwit/v1/session.proto",
     "godwit/v1/sanction.proto",
     "godwit/v1/conversation.proto",
     "godwit/v1/reminder.proto",
     "godwit/v1/schedule.proto",
+    "godwit/v1/typing.proto",
     "godwit/v1/frame.proto",
 ];
 

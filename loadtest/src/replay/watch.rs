@@ -92,7 +92,7 @@ impl Watcher {
                     }
                 }
                 Event::Removed { conversation } => self.unexpected(|| format!("is out of {conversation:?}")),
-                Event::State(_) | Event::Summary(_) | Event::Read { .. } | Event::Synced => {}
+                Event::State(_) | Event::Summary(_) | Event::Read { .. } | Event::Typing { .. } | Event::Synced => {}
                 // Nobody schedules anything here.
                 Event::Scheduled(_) | Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. } => {}
                 Event::Reminder(_) | Event::ReminderDismissed { .. } => {}

@@ -1339,7 +1339,28 @@ pub mod scheduled_push {
         Ended(::prost::bytes::Bytes),
     }
 }
-/// What a client writes, on the session stream or a bulk stream.
+/// The user is typing in a conversation. Only as a datagram, and never answered. Repeat it every few seconds for as long as it
+/// is so, and not sooner than 3,000 ms after the one before: the server drops what comes too soon.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TypingRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    /// They are not typing there any more. A message of theirs says so too.
+    #[prost(bool, tag = "2")]
+    pub ended: bool,
+}
+/// Another member is typing. Only as a datagram: it may be lost, and it may be late.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TypingPush {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation_id: ::prost::bytes::Bytes,
+    #[prost(fixed64, tag = "2")]
+    pub user_id: u64,
+    /// Take it as ended when nothing more is heard for so long; 0: it has ended.
+    #[prost(uint32, tag = "3")]
+    pub lasts_ms: u32,
+}
+/// What a client writes, on the session stream or a bulk stream; or in a datagram, without a length prefix.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientFrame {
     /// Chosen by the client; the reply carries it. Unique among the requests in flight on one connection; 0 wants no reply.
@@ -1347,7 +1368,7 @@ pub struct ClientFrame {
     pub request_id: u64,
     #[prost(
         oneof = "client_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 32"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32"
     )]
     pub body: ::core::option::Option<client_frame::Body>,
 }
@@ -1409,6 +1430,8 @@ pub mod client_frame {
         BanMember(super::BanMemberRequest),
         #[prost(message, tag = "28")]
         ListBans(super::ListBansRequest),
+        #[prost(message, tag = "29")]
+        Typing(super::TypingRequest),
         #[prost(message, tag = "30")]
         SetReminder(super::SetReminderRequest),
         #[prost(message, tag = "31")]
@@ -1417,7 +1440,7 @@ pub mod client_frame {
         DismissReminder(super::DismissReminderRequest),
     }
 }
-/// What the server writes, on any stream.
+/// What the server writes, on any stream; or in a datagram, without a length prefix.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerFrame {
     /// The request that this answers; 0 for a push, and for an error that answers no request.
@@ -1425,7 +1448,7 @@ pub struct ServerFrame {
     pub request_id: u64,
     #[prost(
         oneof = "server_frame::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30, 31, 32, 33"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 30, 31, 32, 33"
     )]
     pub body: ::core::option::Option<server_frame::Body>,
 }
@@ -1481,6 +1504,8 @@ pub mod server_frame {
         SetExpiry(super::SetExpiryResponse),
         #[prost(message, tag = "25")]
         ListBans(super::ListBansResponse),
+        #[prost(message, tag = "26")]
+        Typing(super::TypingPush),
         #[prost(message, tag = "30")]
         SetReminder(super::SetReminderResponse),
         #[prost(message, tag = "31")]

@@ -107,6 +107,9 @@ impl Model {
             Action::Help => self.overlay = (!covered).then_some(Overlay::Help),
             Action::Quit => self.quit(now),
         }
+        if is_typing {
+            self.typing.on_own(self.selected, self.input.text());
+        }
     }
 
     fn edit(&mut self, edit: Edit) {

@@ -29,6 +29,10 @@ impl Model {
             Event::ScheduleCancelled { .. } | Event::ScheduleEnded { .. } => {}
             Event::ReminderDismissed { .. } => {}
             Event::Reminder(reminder) => self.on_reminder(&reminder, now),
+            Event::Typing { conversation, user, is_typing } => {
+                self.people.want([user.as_u64()]);
+                self.typing.on_other(conversation, user.as_u64(), is_typing);
+            }
             Event::Removed { conversation } => {
                 if let Some(left) = self.conversations.get(&conversation) {
                     let name = left.name(self.session.me, &self.people);

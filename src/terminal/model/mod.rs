@@ -18,6 +18,7 @@ use super::{
     people::People,
     planned::Planned,
     sanitize,
+    typing::Typing,
 };
 use godwit_client::{
     ClientMsgId, ConversationId, UserId,
@@ -182,6 +183,8 @@ pub struct Model {
     pub planned: Vec<Planned>,
     /// The reminders, when the user last asked.
     pub reminders: Vec<Reminder>,
+    /// Who is typing.
+    pub typing: Typing,
     /// The end has come.
     pub is_over: bool,
     /// The token is revoked.
@@ -221,6 +224,7 @@ impl Model {
             overlay_top: 0,
             planned: Vec::new(),
             reminders: Vec::new(),
+            typing: Typing::default(),
             is_over: false,
             is_logged_out: false,
             conversations: HashMap::new(),

@@ -379,6 +379,8 @@ impl Plain<'_> {
                 self.output.print(lines::dismissed(&self.name(conversation), seq)).await;
             }
             Event::ScheduleEnded { schedule_id } => self.output.print(lines::ended(schedule_id)).await,
+            // Over before a program could make anything of it.
+            Event::Typing { .. } => {}
             Event::Removed { conversation } => {
                 let name = self.name(conversation);
                 self.book.borrow_mut().remove(conversation);
