@@ -37,14 +37,17 @@ impl Core {
     }
 
     pub(super) fn push(&mut self, now_ms: u64, push: &Push, sessions: &[SessionId], effects: &mut Effects) {
-        // Its time has come. The client sees the gap, and the log has what is there instead.
-        if now_ms >= push.until_ms {
-            return;
-        }
+        // Its time has come: the log has what is there instead.
+        let is_late = now_ms >= push.until_ms;
         let lane = frames::lane_of(push.conversation, self.limits.lanes_max);
         for &id in sessions {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             if session.resync || !matches!(session.stage, Stage::Online(_)) {
+                continue;
+            }
+            if is_late {
+                // Perhaps nothing follows by which the client would notice.
+                self.require_resync(id, effects);
                 continue;
             }
             if push.is_datagram {
