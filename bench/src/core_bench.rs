@@ -65,7 +65,7 @@ impl CoreBench {
     pub fn register(&mut self) -> (SessionId, UserId) {
         self.sessions += 1;
         let (number, session) = (self.sessions, SessionId(self.sessions));
-        self.core.on_opened(session, "127.0.0.1:9".parse().unwrap(), &mut self.effects);
+        self.core.on_opened(session, "127.0.0.1:9".parse().unwrap(), 10_000, &mut self.effects);
         let hello = v1::HelloRequest {
             protocol_version: 1,
             device_id: DeviceId([number as u8; 16]).to_bytes(),

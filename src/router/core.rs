@@ -20,6 +20,7 @@ use super::{
 use crate::{
     chat::{Input, Refusal},
     store::{AckedPosition, TimerKind},
+    timer::Tick,
 };
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
@@ -99,9 +100,11 @@ impl Core {
         }
     }
 
-    /// A connection opened its session stream.
-    pub fn on_opened(&mut self, session: SessionId, remote: SocketAddr, effects: &mut Effects) {
+    /// A connection opened its session stream, and has so long from now on to come online.
+    pub fn on_opened(&mut self, session: SessionId, remote: SocketAddr, login_within_ms: u64, effects: &mut Effects) {
         self.sessions.insert(session, Session::new(remote));
+        let until = Tick(self.patience.now.0.saturating_add(login_within_ms));
+        self.deadlines.arm(until, Deadline::Authentication(session));
         if self.stopping {
             self.end(session, ErrorCode::ShuttingDown, "the server is stopping", effects);
         }

@@ -9,6 +9,8 @@ use crate::timer::{Tick, Wheel};
 pub enum Deadline {
     /// A session has entries that it did not acknowledge when this was set.
     Deliveries(SessionId),
+    /// A session has had its time to come online.
+    Authentication(SessionId),
     /// The token of a session expires, or the wall clock, which says so, is to be looked at again.
     Token(SessionId),
     /// Notices about users who are not there were gathered, or wait after a failure.

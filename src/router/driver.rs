@@ -145,9 +145,9 @@ impl Driver {
 
     fn on_event(&mut self, now_ms: u64, session: SessionId, event: Event) {
         match event {
-            Event::Opened { outbox, remote } => {
+            Event::Opened { outbox, remote, login_within_ms } => {
                 self.outboxes.insert(session, outbox);
-                self.core.on_opened(session, remote, &mut self.effects);
+                self.core.on_opened(session, remote, login_within_ms, &mut self.effects);
             }
             Event::Frame { channel, frame } => {
                 self.core.on_frame(now_ms, session, channel, frame, &mut self.effects);

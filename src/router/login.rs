@@ -21,6 +21,14 @@ pub const TOKEN_EXPIRED: &str = "the token of this session expired";
 const TOKEN_LOOK_MS_MAX: u64 = 3_600_000;
 
 impl Core {
+    /// Whoever is not online by now has had the time for it.
+    pub(super) fn on_authentication_deadline(&mut self, id: SessionId, effects: &mut Effects) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        if !matches!(session.stage, Stage::Online(_) | Stage::Ended(_)) {
+            self.end(id, ErrorCode::AuthenticationTimeout, "log in sooner after connecting", effects);
+        }
+    }
+
     pub(super) fn on_authenticated(
         &mut self,
         id: SessionId,

@@ -40,6 +40,8 @@ pub enum Event {
         outbox: Rc<Outbox>,
         /// The client's address, for the log and for registration that is open on loopback only.
         remote: SocketAddr,
+        /// How long it may take from now on to come online, in milliseconds.
+        login_within_ms: u64,
     },
     /// A whole frame, without its length prefix, not decoded yet.
     Frame {
@@ -107,7 +109,7 @@ impl CorePort {
     }
 
     /// Opens a session; `None` when the core has as many as it may, which the client is told as `OVERLOADED`.
-    pub fn open(&self, remote: SocketAddr) -> Option<(SessionId, Rc<Outbox>)> {
+    pub fn open(&self, remote: SocketAddr, login_within_ms: u64) -> Option<(SessionId, Rc<Outbox>)> {
         let inner = &self.inner;
         if inner.sessions.get() >= inner.sessions_max {
             return None;
@@ -115,7 +117,7 @@ impl CorePort {
         inner.sessions.set(inner.sessions.get() + 1);
         let id = SessionId(inner.next_session.replace(inner.next_session.get() + 1));
         let outbox = Rc::new(Outbox::new(inner.outbox_bytes_max));
-        self.push(id, Event::Opened { outbox: outbox.clone(), remote });
+        self.push(id, Event::Opened { outbox: outbox.clone(), remote, login_within_ms });
         Some((id, outbox))
     }
 

@@ -42,11 +42,13 @@ pub(super) async fn run(connecting: Connecting, ticket: Ticket, shared: Rc<Share
         Err(None) => return,
     };
     let remote = canonical(connection.remote_address());
-    let Some(open) = OpenSession::open(&shared.port, remote, shared.metrics.clone()) else {
+    // The core knows what a client has shown of itself, so from here on it watches the deadline.
+    let login_within = authenticate_until.saturating_duration_since(Instant::now());
+    let Some(open) = OpenSession::open(&shared.port, remote, login_within, shared.metrics.clone()) else {
         return close(&connection, ErrorCode::Overloaded, "the server has as many sessions as it can serve");
     };
     // By reference from here on: an async function keeps what is moved into it twice.
-    let mut session = Session::new(&connection, &shared.options, open, streams, authenticate_until, ticket);
+    let mut session = Session::new(&connection, &shared.options, open, streams, ticket);
     let end = serve(&connection, &mut session).await;
     session.close(end).await;
 }

@@ -3,7 +3,7 @@
 use super::metrics::Metrics;
 use crate::router::{Channel, CorePort, Outbox, SessionId};
 use bytes::Bytes;
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 /// The transport's half of one session. Dropping it, in whatever way the connection ends, tells the core.
 pub(super) struct OpenSession {
@@ -15,8 +15,14 @@ pub(super) struct OpenSession {
 
 impl OpenSession {
     /// `None` when the core has as many sessions as it may.
-    pub(super) fn open(port: &CorePort, remote: SocketAddr, metrics: Rc<Metrics>) -> Option<Self> {
-        let (id, outbox) = port.open(remote)?;
+    pub(super) fn open(
+        port: &CorePort,
+        remote: SocketAddr,
+        login_within: Duration,
+        metrics: Rc<Metrics>,
+    ) -> Option<Self> {
+        let login_within_ms = u64::try_from(login_within.as_millis()).unwrap_or(u64::MAX);
+        let (id, outbox) = port.open(remote, login_within_ms)?;
         Some(Self { port: port.clone(), id, outbox, metrics })
     }
 

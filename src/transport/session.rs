@@ -20,7 +20,7 @@ use std::{
     rc::Rc,
     task::{Context, Poll, ready},
 };
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
 /// The streams of one connection between its session stream and its end.
 ///
@@ -34,17 +34,11 @@ pub(super) struct Session<'a> {
     bulk_streams: Vec<ClientStream>,
     lanes: Lanes<'a>,
     bulk_streams_seen: u64,
-    /// Until the client has authenticated.
-    unauthenticated: Option<Unauthenticated>,
+    /// Held until the client has authenticated: it may turn out to be a stranger.
+    unauthenticated: Option<Ticket>,
     /// While the core's inbox is full.
     room: Option<Pin<Box<dyn Future<Output = ()>>>>,
     taken: Vec<Outbound>,
-}
-
-/// What only a connection has that may turn out to be a stranger's.
-struct Unauthenticated {
-    deadline: Pin<Box<Sleep>>,
-    _ticket: Ticket,
 }
 
 /// Why a session is over.
@@ -66,7 +60,6 @@ impl<'a> Session<'a> {
         options: &'a TransportOptions,
         open: OpenSession,
         (send, recv): (SendStream, RecvStream),
-        authenticate_until: Instant,
         ticket: Ticket,
     ) -> Self {
         Self {
@@ -77,10 +70,7 @@ impl<'a> Session<'a> {
             bulk_streams: Vec::new(),
             lanes: Lanes::new(connection),
             bulk_streams_seen: 0,
-            unauthenticated: Some(Unauthenticated {
-                deadline: Box::pin(sleep_until(authenticate_until)),
-                _ticket: ticket,
-            }),
+            unauthenticated: Some(ticket),
             room: None,
             taken: Vec::new(),
         }
@@ -105,7 +95,7 @@ impl<'a> Session<'a> {
 
     /// Writes and reads all that can be written and read now, and arranges to be woken for the rest.
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.check_authentication(cx);
+        self.check_authentication();
         if let Err(error) = self.poll_write(cx) {
             return Poll::Ready(End::Lost(error));
         }
@@ -140,14 +130,11 @@ impl<'a> Session<'a> {
         self.connection.close(VarInt::from_u32(code), reason.as_bytes());
     }
 
-    fn check_authentication(&mut self, cx: &mut Context<'_>) {
-        let Some(unauthenticated) = &mut self.unauthenticated else { return };
-        if self.open.outbox().is_authenticated() {
+    fn check_authentication(&mut self) {
+        if self.unauthenticated.is_some() && self.open.outbox().is_authenticated() {
             self.unauthenticated = None;
             self.connection.set_receive_window(VarInt::from_u32(self.options.receive_window_bytes));
             self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(1 + self.options.bulk_streams_max));
-        } else if unauthenticated.deadline.as_mut().poll(cx).is_ready() {
-            self.refuse(Channel::Session, ErrorCode::AuthenticationTimeout, "log in sooner after connecting");
         }
     }
 

@@ -52,6 +52,9 @@ pub struct Died;
 /// What a core told a connection, for the checker.
 pub type Told = (ConnectionId, Bytes);
 
+/// Longer than any trouble lasts.
+const LOGIN_WITHIN_MS: u64 = 60_000;
+
 impl Process {
     pub fn new(settings: &Settings, store: &SimStore, passwords: &Arc<SimPasswords>, rng: &mut Rng) -> Self {
         let placement = Placement::new(settings.cores);
@@ -93,7 +96,10 @@ impl Process {
 
     pub fn open(&mut self, core: usize, connection: ConnectionId) -> (SessionId, Rc<Outbox>) {
         let core = &mut self.cores[core];
-        let opened = core.port.open("127.0.0.1:9".parse().unwrap()).expect("there is room for every session of a run");
+        let opened = core
+            .port
+            .open("127.0.0.1:9".parse().unwrap(), LOGIN_WITHIN_MS)
+            .expect("there is room for every session of a run");
         core.opened.insert(opened.0, connection);
         opened
     }
@@ -170,10 +176,10 @@ impl Process {
                     port.drain(&mut events, settings.turn_events_max);
                     for (session, event) in events {
                         match event {
-                            Event::Opened { outbox, remote } => {
+                            Event::Opened { outbox, remote, login_within_ms } => {
                                 let connection = opened.remove(&session).expect("opened by the network");
                                 outboxes.insert(session, (outbox, connection));
-                                core.on_opened(session, remote, effects);
+                                core.on_opened(session, remote, login_within_ms, effects);
                             }
                             Event::Frame { channel, frame } => {
                                 core.on_frame(now_ms, session, channel, frame, effects);

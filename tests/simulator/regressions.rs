@@ -66,7 +66,7 @@ impl Case {
     fn open(&mut self, device: u8) -> SessionId {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        self.core.on_opened(session, "127.0.0.1:9".parse().unwrap(), &mut self.effects);
+        self.core.on_opened(session, "127.0.0.1:9".parse().unwrap(), 10_000, &mut self.effects);
         let device_id = DeviceId([device; 16]).to_bytes();
         let hello = v1::HelloRequest { protocol_version: 1, device_id, ..Default::default() };
         self.ask(session, Channel::Session, Request::Hello(hello));

@@ -40,6 +40,9 @@ impl Passwords for PlainPasswords {
     }
 }
 
+/// How long a connection has to come online.
+pub const LOGIN_WITHIN_MS: u64 = 10_000;
+
 /// A server of one core.
 pub struct OneCore {
     core: Core,
@@ -94,7 +97,7 @@ impl OneCore {
     pub fn connect(&mut self, now_ms: u64, device: u8) -> SessionId {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        self.core.on_opened(session, "127.0.0.1:1".parse().unwrap(), &mut self.effects);
+        self.core.on_opened(session, "127.0.0.1:1".parse().unwrap(), LOGIN_WITHIN_MS, &mut self.effects);
         let hello = HelloRequest { protocol_version: 1, device_id: vec![device; 16].into(), ..HelloRequest::default() };
         assert!(matches!(self.ask(now_ms, session, Request::Hello(hello)), Body::Hello(_)));
         session

@@ -10,8 +10,8 @@ use godwit::{
 use godwit_proto::{
     codec::{self, FrameDecoder},
     v1::{
-        ClientFrame, EntriesPush, Entry, ErrorCode, HeartbeatRequest, HeartbeatResponse, HelloRequest, HelloResponse,
-        Message, SendRequest, SendResponse, ServerFrame, client_frame, entry, server_frame,
+        ClientFrame, EntriesPush, Entry, Error, ErrorCode, HeartbeatRequest, HeartbeatResponse, HelloRequest,
+        HelloResponse, Message, SendRequest, SendResponse, ServerFrame, client_frame, entry, server_frame,
     },
 };
 use prost::Message as _;
@@ -190,8 +190,9 @@ async fn run_core(port: CorePort, filled: Rc<Notify>, mut stopping: watch::Recei
         seen.inbox_max = seen.inbox_max.max(events.len());
         for (session, event) in events.drain(..) {
             match event {
-                Event::Opened { outbox, .. } => {
+                Event::Opened { outbox, login_within_ms, .. } => {
                     seen.opened += 1;
+                    tokio::task::spawn_local(end_strangers(outbox.clone(), login_within_ms));
                     assert!(sessions.insert(session, outbox).is_none(), "a session was opened twice");
                 }
                 Event::Closed => {
@@ -209,6 +210,18 @@ async fn run_core(port: CorePort, filled: Rc<Notify>, mut stopping: watch::Recei
         for outbox in sessions.values() {
             outbox.flush();
         }
+    }
+}
+
+/// As a core does whose deadline has come.
+async fn end_strangers(outbox: Rc<Outbox>, login_within_ms: u64) {
+    tokio::time::sleep(Duration::from_millis(login_within_ms)).await;
+    if !outbox.is_authenticated() {
+        let code = ErrorCode::AuthenticationTimeout;
+        let error = Error { code: code.into(), ..Error::default() };
+        let frame = codec::frame(&ServerFrame { request_id: 0, body: Some(server_frame::Body::Error(error)) });
+        assert!(outbox.put(Outbound::Reply(Channel::Session, frame)));
+        outbox.close(code, "log in sooner after connecting");
     }
 }
 
