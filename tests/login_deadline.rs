@@ -1,4 +1,5 @@
-//! Who does not come online in time is closed, whatever they say meanwhile. The clock is the test's.
+//! Who does not come online in time is closed, whatever they say meanwhile, and so is who says nothing for too long. The clock is
+//! the test's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -34,4 +35,29 @@ fn a_wall_clock_that_is_set_ends_nobody() {
     let stranger = server.connect(0, 1);
     server.settle(HOUR_MS);
     assert_eq!(server.closed(stranger), None);
+}
+
+#[test]
+fn a_session_that_sends_nothing_for_long_is_closed_and_one_that_does_now_and_then_is_not() {
+    let mut server = OneCore::new(Limits { session_idle_ms_max: HOUR_MS, ..Limits::default() });
+    let (busy, _) = server.register(0, "swift");
+    let (silent, _) = server.register(0, "owl");
+    let pass_until = |server: &mut OneCore, end_ms: u64| {
+        while let Some(next) = server.next_deadline().filter(|next| next.0 <= end_ms) {
+            server.set_tick(next);
+            server.settle(next.0);
+        }
+        server.set_tick(Tick(end_ms));
+        server.settle(end_ms);
+    };
+    for half in 1..=4 {
+        let now_ms = half * HOUR_MS / 2;
+        pass_until(&mut server, now_ms - 1);
+        assert_eq!(server.closed(silent), (half > 2).then_some(ErrorCode::SessionIdle), "{half} halves of an hour");
+        assert!(matches!(
+            server.ask(now_ms, busy, Request::Heartbeat(HeartbeatRequest::default())),
+            Body::Heartbeat(_)
+        ));
+        assert_eq!(server.closed(busy), None);
+    }
 }

@@ -36,7 +36,8 @@ fn an_expired_token_is_refused_and_a_used_one_lives_on() {
 
 /// A session that says nothing, and when its token expires.
 fn silent() -> (OneCore, SessionId, u64) {
-    let mut server = OneCore::new(Limits { token_lifetime_ms: DAY_MS, ..Limits::default() });
+    let mut server =
+        OneCore::new(Limits { token_lifetime_ms: DAY_MS, session_idle_ms_max: 365 * DAY_MS, ..Limits::default() });
     let (session, identity) = server.register(0, "owl");
     (server, session, identity.token_expires_ms)
 }

@@ -86,6 +86,7 @@ fn may_pass(code: ErrorCode) -> bool {
         code,
         ErrorCode::AuthenticationTimeout
             | ErrorCode::DeliveryTimeout
+            | ErrorCode::SessionIdle
             | ErrorCode::Overloaded
             | ErrorCode::StoreFull
             | ErrorCode::StoreUnavailable

@@ -91,6 +91,9 @@ section! {
         /// How long a connection may be silent before it counts as gone. Clients send a packet at least twice as often, so
         /// lower costs their batteries, and higher keeps dead sessions.
         idle_timeout_ms: u32 = 30_000, in 1_000..=600_000;
+        /// How long a session may go without sending anything but packets that keep its connection open. What people have
+        /// forgotten somewhere is closed then; a client that is in use acknowledges, reads or asks.
+        session_idle_ms_max: u64 = 24 * 3_600_000, in 60_000..=366 * 24 * 3_600_000;
         /// How long a connection that is being closed waits for its last frames to be acknowledged.
         linger_ms: u32 = 1_000, in 0..=60_000;
         /// How long a stopping server lets clients take what is queued for them.

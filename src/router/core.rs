@@ -102,7 +102,7 @@ impl Core {
 
     /// A connection opened its session stream, and has so long from now on to come online.
     pub fn on_opened(&mut self, session: SessionId, remote: SocketAddr, login_within_ms: u64, effects: &mut Effects) {
-        self.sessions.insert(session, Session::new(remote));
+        self.sessions.insert(session, Session::new(remote, self.patience.now));
         let until = Tick(self.patience.now.0.saturating_add(login_within_ms));
         self.deadlines.arm(until, Deadline::Authentication(session));
         if self.stopping {

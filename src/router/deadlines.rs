@@ -11,6 +11,8 @@ pub enum Deadline {
     Deliveries(SessionId),
     /// A session has had its time to come online.
     Authentication(SessionId),
+    /// A session has sent nothing since this was set, perhaps.
+    Idle(SessionId),
     /// The token of a session expires, or the wall clock, which says so, is to be looked at again.
     Token(SessionId),
     /// Notices about users who are not there were gathered, or wait after a failure.

@@ -41,6 +41,8 @@ pub struct Limits {
     pub commits_in_flight_max: usize,
     /// The idle timeout of a connection, told to clients.
     pub idle_timeout_ms: u32,
+    /// How long a session may send nothing.
+    pub session_idle_ms_max: u64,
     /// Bulk streams of one connection, told to clients.
     pub bulk_streams_max: u32,
     /// Lanes of one connection, 1..=[`LANES`](godwit_proto::LANES).
@@ -152,6 +154,7 @@ impl Default for Limits {
             parked_per_conversation_max: 1_024,
             commits_in_flight_max: 16_384,
             idle_timeout_ms: 30_000,
+            session_idle_ms_max: DAY_MS,
             bulk_streams_max: 4,
             lanes_max: godwit_proto::LANES,
             token_lifetime_ms: 90 * DAY_MS,

@@ -1,7 +1,7 @@
 //! A session on its way from its first attempt to authenticate to being online, and out again.
 
 use super::{
-    Channel, Completion, Core, Effects, Identity, Mail, Output, ReplyAddress, SessionId,
+    Channel, Completion, Core, Effects, Identity, Limits, Mail, Output, ReplyAddress, SessionId,
     deadlines::Deadline,
     frames,
     services::refusal,
@@ -112,6 +112,17 @@ impl Core {
         let frame = frames::reply(request_id, Body::Authenticate(response));
         effects.output.push((id, Output::Reply(Channel::Session, frame)));
         self.arm_token(now_ms, id, token_expires_ms);
+        self.deadlines.arm(idle_from(self.patience.now, &self.limits), Deadline::Idle(id));
+    }
+
+    /// A session may have sent nothing for long.
+    pub(super) fn on_idle_deadline(&mut self, id: SessionId, effects: &mut Effects) {
+        let Some(session) = self.sessions.get(&id).filter(|session| session.online().is_some()) else { return };
+        let until = idle_from(session.heard, &self.limits);
+        if until > self.patience.now {
+            return self.deadlines.arm(until, Deadline::Idle(id));
+        }
+        self.end(id, ErrorCode::SessionIdle, "nothing was sent for long", effects);
     }
 
     /// The token of a session has expired by the wall clock, or is looked at again. Requests are checked by themselves; this
@@ -152,4 +163,9 @@ impl Core {
             Err(refusal) => self.answer(now_ms, to, Err(refusal), None, effects),
         }
     }
+}
+
+/// When a session that sends nothing from then on has done so for too long.
+fn idle_from(heard: Tick, limits: &Limits) -> Tick {
+    Tick(heard.0.saturating_add(limits.session_idle_ms_max))
 }

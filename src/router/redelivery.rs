@@ -76,6 +76,7 @@ impl Core {
             match deadline {
                 Deadline::Deliveries(session) => self.on_delivery_deadline(session, effects),
                 Deadline::Authentication(session) => self.on_authentication_deadline(session, effects),
+                Deadline::Idle(session) => self.on_idle_deadline(session, effects),
                 Deadline::Token(session) => self.on_token_deadline(now_ms, session, effects),
                 Deadline::OfflineGathered => self.on_offline_gathered(effects),
                 Deadline::OfflineCall(call) => self.on_offline_timeout(call),

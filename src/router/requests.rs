@@ -44,6 +44,7 @@ impl Core {
         if matches!(session.stage, Stage::Ended(_)) {
             return;
         }
+        session.heard = self.patience.now;
         let Ok(v1::ClientFrame { request_id, body }) = v1::ClientFrame::decode(frame) else {
             return self.end(id, ErrorCode::InvalidFrame, "these bytes are not a protobuf frame", effects);
         };

@@ -1,6 +1,7 @@
 //! One connection as its core sees it: what it has shown about itself, and what it may ask.
 
 use super::{Identity, delivery::Deliveries, expiry::Awaited, typing::Typed};
+use crate::timer::Tick;
 use godwit_proto::{DeviceId, UserId};
 use std::net::SocketAddr;
 
@@ -10,6 +11,8 @@ pub struct Session {
     pub remote: SocketAddr,
     /// How far it came.
     pub stage: Stage,
+    /// When it last sent something. That moves no deadline: the deadline looks here when it comes up.
+    pub heard: Tick,
     /// Attempts to authenticate that failed.
     pub failed_attempts: u32,
     /// Requests that wait for the store.
@@ -59,10 +62,11 @@ pub struct Online {
 }
 
 impl Session {
-    pub fn new(remote: SocketAddr) -> Self {
+    pub fn new(remote: SocketAddr, now: Tick) -> Self {
         Self {
             remote,
             stage: Stage::Fresh,
+            heard: now,
             failed_attempts: 0,
             requests_in_flight: 0,
             resync: false,

@@ -44,6 +44,7 @@ pub fn router(config: &Config, cores: u16) -> router::Limits {
             + limits.bulk_streams_max as usize * limits.bulk_requests_in_flight_max,
         conversations_active_max: limits.conversations_active_max.div_ceil(usize::from(cores)),
         idle_timeout_ms: limits.idle_timeout_ms,
+        session_idle_ms_max: limits.session_idle_ms_max,
         bulk_streams_max: limits.bulk_streams_max,
         lanes_max: limits.lanes_max,
         token_lifetime_ms: u64::from(config.token.lifetime_days) * DAY_MS,

@@ -63,6 +63,9 @@ pub enum ErrorCode {
     /// Entries that were pushed were not acknowledged, however often they were pushed again. The connection is closed; connect
     /// again and sync.
     DeliveryTimeout = 212,
+    /// The client has sent nothing but packets that keep the connection open, for as long as the server allows. The connection is
+    /// closed.
+    SessionIdle = 213,
     /// The user is no member of this conversation, or there is no such conversation; which of the two is not told.
     NotAMember = 300,
     /// No such user.
@@ -141,6 +144,7 @@ impl ErrorCode {
             Self::SessionEnded => "ERROR_CODE_SESSION_ENDED",
             Self::TooManySessions => "ERROR_CODE_TOO_MANY_SESSIONS",
             Self::DeliveryTimeout => "ERROR_CODE_DELIVERY_TIMEOUT",
+            Self::SessionIdle => "ERROR_CODE_SESSION_IDLE",
             Self::NotAMember => "ERROR_CODE_NOT_A_MEMBER",
             Self::UserNotFound => "ERROR_CODE_USER_NOT_FOUND",
             Self::Forbidden => "ERROR_CODE_FORBIDDEN",
@@ -191,6 +195,7 @@ impl ErrorCode {
             "ERROR_CODE_SESSION_ENDED" => Some(Self::SessionEnded),
             "ERROR_CODE_TOO_MANY_SESSIONS" => Some(Self::TooManySessions),
             "ERROR_CODE_DELIVERY_TIMEOUT" => Some(Self::DeliveryTimeout),
+            "ERROR_CODE_SESSION_IDLE" => Some(Self::SessionIdle),
             "ERROR_CODE_NOT_A_MEMBER" => Some(Self::NotAMember),
             "ERROR_CODE_USER_NOT_FOUND" => Some(Self::UserNotFound),
             "ERROR_CODE_FORBIDDEN" => Some(Self::Forbidden),
