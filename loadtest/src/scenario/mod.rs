@@ -27,6 +27,8 @@ pub use schedule::{Firings, ScheduleLoad};
 pub use storm::{By, PER_CPU_S, SYNCED_P50_MS, SYNCED_P99_MS, StormLoad};
 
 use crate::{subject::Subject, wire::STAMP_BYTES};
+use anyhow::Context;
+use std::time::SystemTime;
 
 /// One of them, with all that it takes to run it.
 #[derive(Debug, Clone)]
@@ -98,6 +100,12 @@ impl Scenario {
             Self::Expiry(load) => expiry::run(subject, crew, load).await,
         }
     }
+}
+
+/// Milliseconds since the epoch, by this machine's clock.
+fn unix_ms() -> anyhow::Result<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(u64::try_from(since.as_millis())?)
 }
 
 /// The server's own limits.

@@ -8,6 +8,7 @@ use super::{
     Outcome, Quantiles, Totals,
     crew::{Crew, CrewSettings},
     layout::Layout,
+    unix_ms,
 };
 use crate::{
     peer::{Verdict, empty_histogram},
@@ -23,7 +24,7 @@ use std::{
     cell::RefCell,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::{sync::watch, task::JoinSet};
 use verdict::judge;
@@ -189,12 +190,6 @@ impl ExpiryLoad {
         outcome.firings = Some(firings);
         outcome
     }
-}
-
-/// Milliseconds since the epoch.
-pub fn unix_ms() -> anyhow::Result<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
-    Ok(u64::try_from(since.as_millis())?)
 }
 
 const POLL: Duration = Duration::from_millis(20);

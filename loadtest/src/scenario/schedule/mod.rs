@@ -18,22 +18,19 @@ use super::{
     CurvePoint, Outcome, Quantiles, Totals,
     crew::{Crew, CrewSettings},
     layout::Layout,
+    unix_ms,
 };
 use crate::{
     peer::{RoomKey, Tally, Verdict, empty_histogram},
     report::format,
     subject::{Kind, Subject},
 };
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use fire::{Fire, Fired};
 use godwit_proto::ConversationId;
 use person::Story;
 use plan::Plan;
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stock::Stock;
 use verdict::judge_chat;
 
@@ -192,9 +189,4 @@ impl Firings {
             outcome.note(name, value);
         }
     }
-}
-
-fn unix_ms() -> anyhow::Result<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
-    Ok(u64::try_from(since.as_millis())?)
 }
