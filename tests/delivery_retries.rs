@@ -25,6 +25,8 @@ const NOTHING: [u64; 0] = [];
 /// Longer than the longest first wait, and shorter than the shortest two.
 const FIRST_RETRY_MS: u64 = 10_000;
 
+const YEAR_MS: u64 = 366 * 24 * 3_600_000;
+
 /// Alice writes to Bob, whose client may do about acknowledgements what it likes.
 struct Chat {
     core: OneCore,
@@ -43,7 +45,8 @@ impl Chat {
     }
 
     fn with(limits: Limits) -> Self {
-        let mut core = OneCore::new(limits);
+        // Nobody is closed here for saying nothing.
+        let mut core = OneCore::new(Limits { session_idle_ms_max: YEAR_MS, ..limits });
         let (alice, alice_is) = core.register(NOW_MS, "alice");
         let (bob, bob_is) = core.register(NOW_MS, "bob");
         let conversation = ConversationId::direct(user(&alice_is), user(&bob_is));
