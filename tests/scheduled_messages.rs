@@ -199,6 +199,27 @@ fn an_author_who_was_removed_meanwhile_is_told_why_it_was_not_sent() {
 }
 
 #[test]
+fn one_that_failed_comes_back_only_if_there_is_room_for_it() {
+    let schedule = ScheduleLimits { per_user_max: 1, late_ms_max: 1_000, ..ScheduleLimits::default() };
+    let mut pair = Pair::with(Limits { schedule, ..Limits::default() });
+    pair.schedule(NOON_MS, 1, NOON_MS + 10);
+    pair.server.restart();
+    let back_ms = NOON_MS + MINUTE_MS;
+    pair.server.settle(back_ms);
+    pair.come_back(back_ms);
+    assert_eq!(pair.list(back_ms, true).len(), 1, "it failed");
+    assert!(matches!(pair.schedule(back_ms, 2, back_ms + MINUTE_MS), Body::Schedule(_)));
+    let anew = ChangeScheduledRequest {
+        schedule_id: id(1),
+        due_ms: Some(back_ms + MINUTE_MS),
+        ..ChangeScheduledRequest::default()
+    };
+    let body = pair.server.ask(back_ms, pair.alice, Request::ChangeScheduled(anew));
+    assert_eq!(code(&body), Some(ErrorCode::TooManyScheduled));
+    assert_eq!((pair.list(back_ms, true).len(), pair.list(back_ms, false).len()), (1, 1));
+}
+
+#[test]
 fn limits_are_kept_and_say_what_to_do() {
     let limits =
         Limits { schedule: ScheduleLimits { per_user_max: 2, ..ScheduleLimits::default() }, ..Limits::default() };

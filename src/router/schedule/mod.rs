@@ -95,7 +95,8 @@ impl Scheduler {
             return reply(&reply_to, frames::error(&refusal), effects);
         }
         let others = match request {
-            ScheduleRequest::Create(_) => {
+            // A change may bring one back that failed.
+            ScheduleRequest::Create(_) | ScheduleRequest::Change { .. } => {
                 let creating = self.creating.entry(user).or_default();
                 *creating += 1;
                 *creating - 1
@@ -124,7 +125,7 @@ impl Scheduler {
         effects: &mut Effects,
     ) {
         let key = work.request.key(work.user);
-        if let ScheduleRequest::Create(_) = work.request
+        if let ScheduleRequest::Create(_) | ScheduleRequest::Change { .. } = work.request
             && let Some(creating) = self.creating.get_mut(&work.user)
         {
             *creating -= 1;

@@ -64,6 +64,13 @@ impl Work {
             return Ok(Done::Unchanged(known));
         }
         check_member(store, message.conversation, self.user).await?;
+        self.check_room(store).await?;
+        write(store, vec![TimerChange::Put(pending_row(message))]).await?;
+        Ok(Done::Saved(message.clone()))
+    }
+
+    /// One more may wait to be sent.
+    async fn check_room(&self, store: &dyn Store) -> Result<(), Refusal> {
         let owner = TimerOwner::User(self.user);
         let counted = store.count_timers(TimerKind::SCHEDULED_SEND, owner).await.map_err(|error| refusal(&error))?;
         let count = usize::try_from(counted).unwrap_or(usize::MAX).saturating_add(self.others);
@@ -71,8 +78,7 @@ impl Work {
             let message = format!("at most {} scheduled messages", self.limits.per_user_max);
             return Err(Refusal::new(ErrorCode::TooManyScheduled, message));
         }
-        write(store, vec![TimerChange::Put(pending_row(message))]).await?;
-        Ok(Done::Saved(message.clone()))
+        Ok(())
     }
 
     async fn change(&self, store: &dyn Store, id: ClientMsgId) -> Result<Done, Refusal> {
@@ -80,7 +86,7 @@ impl Work {
             unreachable!("only a change comes here")
         };
         let (pending, failed) = self.find(store, id).await?;
-        let has_failed = failed.is_some();
+        let (has_failed, is_pending) = (failed.is_some(), pending.is_some());
         let Some(known) = pending.or(failed) else { return Err(not_found()) };
         let (known_due_ms, was_series) = (known.due_ms, known.recurrence.is_some());
         let due = due_ms.unwrap_or(known.due_ms);
@@ -106,6 +112,9 @@ impl Work {
         // One that failed is not sent again merely because its text was mended.
         if changed.due_ms.saturating_add(self.limits.late_ms_max) < self.now_ms {
             return Err(Refusal::new(ErrorCode::DueOutOfRange, "the time that it was due has passed"));
+        }
+        if !is_pending {
+            self.check_room(store).await?;
         }
         write(store, vec![TimerChange::Put(pending_row(&changed))]).await?;
         // Only now: of two changes in one batch, the second may be durable and the first not.

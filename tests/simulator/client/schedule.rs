@@ -155,7 +155,9 @@ impl Client {
                     Wish::Create { .. } => {
                         &[ErrorCode::NotAMember, ErrorCode::TooManyScheduled, ErrorCode::DueOutOfRange]
                     }
-                    Wish::Change { .. } => &[ErrorCode::ScheduleNotFound, ErrorCode::DueOutOfRange],
+                    Wish::Change { .. } => {
+                        &[ErrorCode::ScheduleNotFound, ErrorCode::TooManyScheduled, ErrorCode::DueOutOfRange]
+                    }
                     Wish::Send(_) => &[ErrorCode::ScheduleNotFound, ErrorCode::NotAMember],
                     Wish::Cancel => &[],
                 };
