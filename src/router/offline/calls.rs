@@ -132,6 +132,7 @@ impl Offline {
     /// A call is over.
     pub fn on_notified(&mut self, now_ms: u64, call: u64, result: Result<(), HookError>, turn: &mut Turn<'_>) {
         let Some(Call { batch, .. }) = self.calls.remove(&call) else { unreachable!("a call ends once") };
+        let has_failed = result.is_err();
         match result {
             Ok(()) => {
                 self.handed_over.increment(batch.len() as u64);
@@ -139,7 +140,8 @@ impl Offline {
             }
             Err(error) => self.on_failed(now_ms, turn.now, batch, &error),
         }
-        if self.has_more || turn.now < self.paused_until {
+        // What failed waits again, however short the pause is.
+        if self.has_more || has_failed {
             self.send(turn);
         }
     }
