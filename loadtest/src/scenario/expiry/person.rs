@@ -71,6 +71,8 @@ pub struct Person {
     seen: Seen,
     /// The newest entry that is not acknowledged.
     unacked: u64,
+    /// The newest entry that said that something is gone. It may come again.
+    told: u64,
 }
 
 impl Person {
@@ -84,7 +86,7 @@ impl Person {
         link: Link,
     ) -> Self {
         let (session, seen) = (Session::open(link), Seen::default());
-        Self { number, conversation, plan, body_bytes, course, heard_us, session, seen, unacked: 0 }
+        Self { number, conversation, plan, body_bytes, course, heard_us, session, seen, unacked: 0, told: 0 }
     }
 
     /// Until the run is over.
@@ -171,7 +173,8 @@ impl Person {
             Some(Content::Message(message)) => {
                 self.seen.expires_ms.insert(entry.seq, message.expires_ms);
             }
-            Some(Content::Expired(expired)) => {
+            Some(Content::Expired(expired)) if entry.seq > self.told => {
+                self.told = entry.seq;
                 let now_ms = unix_ms()?;
                 for expires_ms in expired.seqs.iter().filter_map(|seq| self.seen.expires_ms.get(seq)) {
                     self.course.gone.fetch_add(1, Ordering::Relaxed);
