@@ -112,7 +112,7 @@ impl Core {
         let frame = frames::reply(request_id, Body::Authenticate(response));
         effects.output.push((id, Output::Reply(Channel::Session, frame)));
         self.arm_token(now_ms, id, token_expires_ms);
-        self.deadlines.arm(idle_from(self.patience.now, &self.limits), Deadline::Idle(id));
+        self.arm_idle(id, idle_from(self.patience.now, &self.limits));
     }
 
     /// A session may have sent nothing for long.
@@ -120,9 +120,14 @@ impl Core {
         let Some(session) = self.sessions.get(&id).filter(|session| session.online().is_some()) else { return };
         let until = idle_from(session.heard, &self.limits);
         if until > self.patience.now {
-            return self.deadlines.arm(until, Deadline::Idle(id));
+            return self.arm_idle(id, until);
         }
         self.end(id, ErrorCode::SessionIdle, "nothing was sent for long", effects);
+    }
+
+    fn arm_idle(&mut self, id: SessionId, until: Tick) {
+        let look = self.patience.now.0.saturating_add(IDLE_LOOK_MS_MAX);
+        self.deadlines.arm(until.min(Tick(look)), Deadline::Idle(id));
     }
 
     /// The token of a session has expired by the wall clock, or is looked at again. Requests are checked by themselves; this
@@ -169,3 +174,7 @@ impl Core {
 fn idle_from(heard: Tick, limits: &Limits) -> Tick {
     Tick(heard.0.saturating_add(limits.session_idle_ms_max))
 }
+
+/// How far ahead it is looked whether a session is silent: a deadline stays on the wheel when its session is gone, and clients
+/// come and go all day.
+const IDLE_LOOK_MS_MAX: u64 = 600_000;
