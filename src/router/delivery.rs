@@ -141,6 +141,9 @@ impl Deliveries {
             delivery.due = patience.due(0);
         } else if delivery.known <= seq {
             entry.remove();
+        } else {
+            // Nothing is left to be retried, so nothing new has to wait for that.
+            delivery.retry = Retry::None;
         }
         true
     }
