@@ -222,6 +222,11 @@ impl<R: Clone + PartialEq> Conversation<R> {
         self.lost
     }
 
+    /// What changes that are on their way to the store wait for.
+    pub(super) fn pending_waits(&self) -> impl Iterator<Item = &Wait> {
+        self.pending.iter().flat_map(|pending| &pending.waits)
+    }
+
     /// Nothing is on its way to the store.
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty()

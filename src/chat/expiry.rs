@@ -72,6 +72,8 @@ pub enum WaitFor {
     },
 }
 
+/// Members whom one entry names who did not get a message: more would not fit a frame. The others learn it from the marker.
+const UNDELIVERED_NAMED_MAX: usize = 7_000;
 /// How long the server waits before it looks again at what it saw expire before the clock was set back.
 const EARLY_RETRY_MS: u32 = 100;
 
@@ -203,6 +205,7 @@ impl<R: Clone + PartialEq> Conversation<R> {
             return Ok(());
         }
         member_ids.sort_unstable();
+        member_ids.truncate(UNDELIVERED_NAMED_MAX);
         let content = Content::Undelivered(v1::Undelivered { seq: entry.seq.as_u64(), member_ids });
         let note = self.next_entry(now_ms, entry.sender, note_id(*b"deliver\0", entry.seq), content);
         self.append(input, note, draft, effects);
@@ -228,6 +231,12 @@ impl<R: Clone + PartialEq> Conversation<R> {
 
     /// What begins to expire when somebody who had read up to one entry has read up to another.
     pub(super) fn reading(&self, now_ms: u64, reader: UserId, after: Seq, upto: Seq) -> Option<Wait> {
+        // What an earlier change of theirs is to start, if that one fails and this one does not, is started with this one.
+        let started = self.pending_waits().filter_map(|wait| match wait.event {
+            WaitFor::ExpiryStart { reader: other, after, .. } if other == reader => Some(after),
+            _ => None,
+        });
+        let after = started.chain([after]).min().unwrap_or(after);
         let upto = upto.min(self.details.expires_from_reading);
         (after < upto).then_some(Wait { due_ms: now_ms, event: WaitFor::ExpiryStart { reader, after, upto } })
     }

@@ -256,3 +256,19 @@ fn the_owner_says_how_a_groups_messages_expire() {
     assert_eq!((talk.seq_of(alice), talk.reply(again)), (Some(2), Some(&Reply::Unchanged)));
     assert_eq!((talk.unread(BOB), talk.details.expiry), (0, HOUR));
 }
+
+#[test]
+fn what_a_mark_was_to_start_is_started_by_the_next_one_if_the_first_fails() {
+    let mut talk = Talk::direct();
+    (1..=2).for_each(|id| {
+        talk.ask(ALICE, expiring(id, HOUR_AFTER_READING));
+    });
+    talk.commit_all();
+    talk.ask(BOB, Action::MarkRead(Seq(1)));
+    talk.ask(BOB, Action::MarkRead(Seq(2)));
+    talk.fail();
+    talk.waits.clear();
+    talk.commit();
+    let event = WaitFor::ExpiryStart { reader: user(BOB), after: Seq::ZERO, upto: Seq(2) };
+    assert_eq!(talk.waits, [Wait { due_ms: NOW_MS, event }]);
+}

@@ -2,8 +2,9 @@
 
 use godwit_proto::{ConversationId, Seq};
 
-/// Of those that were sent before, it does not matter any more who has them: that client is far behind.
-const AWAITED_MAX: usize = 64;
+/// More than a page of history has. Of those that were sent before, it does not matter any more who has them: that client is far
+/// behind.
+const AWAITED_MAX: usize = 1_024;
 
 /// Which ones, with when their delivery ends, in milliseconds since the epoch. Nearly always there are none; then it is one
 /// word without memory of its own.
@@ -15,6 +16,9 @@ impl Awaited {
     /// One is on its way.
     pub fn add(&mut self, conversation: ConversationId, seq: Seq, deliver_by_ms: u64) {
         let awaited = self.0.get_or_insert_default();
+        if awaited.iter().any(|(id, other, _)| *id == conversation && *other == seq) {
+            return;
+        }
         if awaited.len() >= AWAITED_MAX {
             awaited.remove(0);
         }
@@ -25,11 +29,10 @@ impl Awaited {
     pub fn on_ack(&mut self, conversation: ConversationId, upto: Seq) -> Vec<(Seq, u64)> {
         let Some(awaited) = &mut self.0 else { return Vec::new() };
         let acked = awaited.extract_if(.., |(id, seq, _)| *id == conversation && *seq <= upto);
-        let mut acked: Vec<_> = acked.map(|(_, seq, deliver_by_ms)| (seq, deliver_by_ms)).collect();
+        let acked: Vec<_> = acked.map(|(_, seq, deliver_by_ms)| (seq, deliver_by_ms)).collect();
         if awaited.is_empty() {
             self.0 = None;
         }
-        acked.dedup();
         acked
     }
 }

@@ -30,6 +30,8 @@ use work::Found;
 
 /// Messages that disappear together. More of one conversation wait for the next time, a moment later.
 const EXPIRED_TOGETHER_MAX: usize = 256;
+/// Due timers of one conversation that wait for each other. More are looked at again later.
+const WAITING_MAX: usize = 512;
 /// When the entry of a timer that is not in the log is looked for once more: it may be on its way there.
 const MISSING_KEPT_MS: u64 = 60_000;
 /// The payload of such a timer.
@@ -86,6 +88,8 @@ impl Expirer {
             return effects.tasks.push(removed.map(|_| Completion::Noted).boxed());
         }
         match self.waiting.entry(conversation) {
+            // One conversation must not take all the room that timers have.
+            Entry::Occupied(waiting) if waiting.get().len() >= WAITING_MAX => timers.look_again(row.key),
             Entry::Occupied(mut waiting) => waiting.get_mut().push(row),
             Entry::Vacant(free) => {
                 free.insert(vec![row]);
