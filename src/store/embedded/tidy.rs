@@ -73,7 +73,10 @@ impl Tidy {
     pub(super) fn on_round(&mut self, keyspaces: &Keyspaces, records: &[Arc<Record>]) -> Result<(), RowError> {
         if self.since_ms.is_none() && records.iter().any(|record| record.rewrites()) {
             let now_ms = now_ms();
-            keyspaces.meta.insert(keys::WITHDRAWN_SINCE, now_ms.to_be_bytes())?;
+            // While a round runs, what it was begun for stays noted: if the process ends before it does, the next one begins it anew.
+            if self.running.is_none() {
+                keyspaces.meta.insert(keys::WITHDRAWN_SINCE, now_ms.to_be_bytes())?;
+            }
             self.since_ms = Some(now_ms);
         }
         Ok(())
@@ -114,7 +117,7 @@ impl Tidy {
         match running.done.try_recv() {
             Ok(Ok(())) => match self.since_ms {
                 // Others were withdrawn meanwhile.
-                Some(_) => {}
+                Some(since_ms) => keyspaces.meta.insert(keys::WITHDRAWN_SINCE, since_ms.to_be_bytes())?,
                 None => keyspaces.meta.remove(keys::WITHDRAWN_SINCE)?,
             },
             Ok(Err(error)) => {
@@ -221,4 +224,54 @@ fn slow(what: &str) -> RowError {
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+    use crate::{
+        chat::LogEntry,
+        store::{Commit, embedded::EmbeddedOptions},
+    };
+    use godwit_proto::{ClientMsgId, ConversationId, Seq, v1};
+
+    fn noted(keyspaces: &Keyspaces) -> Option<u64> {
+        keyspaces.meta.get(keys::WITHDRAWN_SINCE).unwrap().map(|value| keys::number(&value).unwrap())
+    }
+
+    /// A record in which an entry takes the place of another.
+    fn withdrawal() -> [Arc<Record>; 1] {
+        let client_msg_id = ClientMsgId([1; 16]).to_bytes();
+        let entry = LogEntry::new(&v1::Entry { seq: 1, sender_id: 1, client_msg_id, ..v1::Entry::default() });
+        let commit = Commit { rewritten: vec![entry], ..Commit::after(ConversationId::group([1; 16]), Seq(1)) };
+        [Arc::new(Record::encode(1, vec![commit], Vec::new()).0)]
+    }
+
+    /// A round that ends as it is told.
+    fn running(result: Result<(), RowError>) -> Running {
+        let (tell, done) = mpsc::channel();
+        tell.send(result).unwrap();
+        let thread = std::thread::spawn(|| {});
+        while !thread.is_finished() {
+            std::thread::yield_now();
+        }
+        Running { thread, done, stop: Arc::new(AtomicBool::new(false)), since_ms: 5 }
+    }
+
+    #[test]
+    fn what_a_round_was_begun_for_stays_noted_until_the_round_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyspaces = Keyspaces::open(dir.path(), &EmbeddedOptions::new(dir.path())).unwrap();
+        keyspaces.meta.insert(keys::WITHDRAWN_SINCE, 5_u64.to_be_bytes()).unwrap();
+        for (result, expected) in [(Err(RowError::Damaged("a test".into())), Some(5)), (Ok(()), None)] {
+            let mut tidy = Tidy::new(dir.path().to_owned(), Duration::ZERO);
+            tidy.running = Some(running(result));
+            tidy.on_round(&keyspaces, &withdrawal()).unwrap();
+            let later_ms = tidy.since_ms.unwrap();
+            assert_eq!(noted(&keyspaces), Some(5), "a process that ends now leaves word of the older ones");
+            tidy.look(&keyspaces).unwrap();
+            assert_eq!((noted(&keyspaces), tidy.since_ms), (expected.or(Some(later_ms)), expected.or(Some(later_ms))));
+        }
+    }
 }
