@@ -150,10 +150,13 @@ async fn answer(stream: TcpStream, shown: &Shown) {
 
 fn respond<B>(request: &Request<B>, shown: &Shown) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let does_something = path == REPLAY;
-    let (is_allowed, allowed) = match does_something {
-        true => (*request.method() == Method::POST, "POST"),
-        false => (matches!(*request.method(), Method::GET | Method::HEAD), "GET, HEAD"),
+    let (is_allowed, allowed) = match path {
+        REPLAY => (*request.method() == Method::POST, "POST"),
+        "/metrics" | "/health/live" | "/health/ready" | DEAD_LETTERS => {
+            (matches!(*request.method(), Method::GET | Method::HEAD), "GET, HEAD")
+        }
+        // Whatever was meant, it is not here.
+        _ => (true, ""),
     };
     if !is_allowed {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
@@ -263,6 +266,7 @@ mod tests {
         let listener = start(local(|| {}), &Health::default());
         assert!(ask(&listener, "GET /").starts_with("HTTP/1.1 404"));
         assert!(ask(&listener, "POST /metrics").starts_with("HTTP/1.1 405"));
+        assert!(ask(&listener, "POST /offline/replay/").starts_with("HTTP/1.1 404"));
     }
 
     #[test]
