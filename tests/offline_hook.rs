@@ -289,3 +289,13 @@ fn calls_and_batches_are_bounded_and_so_is_what_waits() {
     chat.pass(GATHER_MS);
     assert_eq!(chat.calls(), [[chat.notice(1, 1, 1)]], "there is room again");
 }
+
+#[test]
+fn what_failed_is_handed_over_again_even_after_a_pause_of_no_length() {
+    let mut chat = Chat::with(Mood::Fails, |offline| offline.backoff.base_ms = 0);
+    chat.send_to(1);
+    chat.pass(GATHER_MS);
+    chat.pass(LONG_MS);
+    assert_eq!(chat.calls(), vec![vec![chat.notice(1, 1, 1)]; 4]);
+    assert_eq!(chat.dead_letters.list().len(), 1);
+}

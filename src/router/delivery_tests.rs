@@ -96,6 +96,21 @@ fn what_is_acknowledged_in_time_is_pushed_once_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn nothing_is_held_back_for_a_retry_that_failed_and_has_become_pointless() {
+    let (mut session, id) = (Session::new(3), conversation(1));
+    session.push(id, 1);
+    while session.reading.is_empty() {
+        session.wait().unwrap();
+    }
+    let (_, from) = session.reading.remove(0);
+    session.deliveries.on_page_failed(id, from);
+    // A reply said more than was pushed, so that the conversation stays known.
+    session.deliveries.on_reply(id, Seq(2));
+    assert!(session.ack(id, 1));
+    assert!(session.push(id, 3), "it leaves at once");
+}
+
+#[test]
 fn what_is_not_acknowledged_is_pushed_again_from_the_oldest_on() {
     let (mut session, id) = (Session::new(3), conversation(1));
     (5..=9).for_each(|seq| assert!(session.push(id, seq)));

@@ -36,3 +36,21 @@ impl Awaited {
         acked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+    use super::*;
+
+    #[test]
+    fn what_comes_twice_is_awaited_once_and_takes_no_room_from_others() {
+        let (id, other) = (ConversationId::group([1; 16]), ConversationId::group([2; 16]));
+        let mut awaited = Awaited::default();
+        awaited.add(other, Seq(1), 7);
+        (0..10).for_each(|_| (1..=200).for_each(|seq| awaited.add(id, Seq(seq), 9)));
+        assert_eq!(awaited.on_ack(id, Seq(150)).len(), 150);
+        assert_eq!(awaited.on_ack(other, Seq(1)), [(Seq(1), 7)]);
+        assert_eq!(awaited.on_ack(id, Seq(200)).len(), 50);
+        assert!(awaited.0.is_none());
+    }
+}
