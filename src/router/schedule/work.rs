@@ -47,11 +47,8 @@ impl Work {
             ScheduleRequest::Create(message) => self.create(&*store, message).await,
             ScheduleRequest::Change { id, .. } => self.change(&*store, *id).await,
             ScheduleRequest::Cancel(id) => self.cancel(&*store, *id).await,
-            ScheduleRequest::SendNow(id, extra) => self.find(&*store, *id).await.and_then(|(pending, failed)| {
-                // One that failed may be sent after all; a series that did has no next time.
-                let failed = failed.filter(|failed| failed.recurrence.is_none());
-                let again = failed.map(|failed| ScheduledMessage { failure: None, ..failed });
-                let message = pending.or(again).ok_or_else(not_found)?;
+            ScheduleRequest::SendNow(id, extra) => self.find(&*store, *id).await.and_then(|(pending, _)| {
+                let message = pending.ok_or_else(not_found)?;
                 match (&message.recurrence, extra) {
                     (None, _) => Ok(Done::Send(message.id, message)),
                     (Some(_), Some(extra)) => Ok(Done::Send(*extra, message)),
