@@ -8,6 +8,8 @@
 
 pub mod embedded;
 mod log;
+mod rows;
+mod timer_keys;
 mod timers;
 mod users;
 

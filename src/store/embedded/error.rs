@@ -1,6 +1,6 @@
 //! What can go wrong with an embedded store.
 
-use crate::store::StoreError;
+use crate::store::{StoreError, rows::DamagedRow};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -102,6 +102,12 @@ impl From<fjall::Error> for RowError {
 impl From<prost::DecodeError> for RowError {
     fn from(error: prost::DecodeError) -> Self {
         Self::Damaged(error.to_string())
+    }
+}
+
+impl From<DamagedRow> for RowError {
+    fn from(DamagedRow(what): DamagedRow) -> Self {
+        Self::Damaged(what)
     }
 }
 

@@ -1,7 +1,11 @@
 //! The keys of every keyspace. Numbers are big-endian, so that the order of keys is the order of things.
 
 use super::error::RowError;
-use crate::store::{DueTimer, InvitationId, TimerId, TimerKey, TimerKind, TimerOwner, TokenHash};
+pub(super) use crate::store::timer_keys::{
+    DueTimerBytes, TimerKeyBytes, due_timer, due_timer_key, timer, timer_key, timer_of_owner, timer_of_owner_key,
+    timers,
+};
+use crate::store::{InvitationId, TokenHash, rows::join};
 use godwit_proto::{ConversationId, DeviceId, Seq, UserId};
 
 /// The key under which [`super::keyspaces::Keyspaces::meta`] keeps the newest record whose rows are written.
@@ -97,78 +101,9 @@ pub(super) fn acked(user: UserId, device: DeviceId, conversation: ConversationId
     join(user.as_u64().to_be_bytes(), place)
 }
 
-/// `kind | owner | id`, where the owner has 17 bytes: what it is, and its id. Sorts as [`TimerKey`] does.
-pub(super) type TimerKeyBytes = [u8; 34];
-
-/// `when it is due | kind | owner | id`, which sorts as [`DueTimer`] does; or `kind | owner | when it is due | id`.
-pub(super) type DueTimerBytes = [u8; 42];
-
-pub(super) fn timer(key: TimerKey) -> TimerKeyBytes {
-    join(timers(key.kind, key.owner), key.id.0)
-}
-
-/// `kind | owner`, where all timers of the owner start
-pub(super) fn timers(kind: TimerKind, owner: TimerOwner) -> [u8; 18] {
-    let (tag, id) = match owner {
-        TimerOwner::User(user) => (OWNED_BY_USER, join(user.as_u64().to_be_bytes(), [0; 8])),
-        TimerOwner::Conversation(conversation) => (OWNED_BY_CONVERSATION, *conversation.as_bytes()),
-    };
-    join([kind.0, tag], id)
-}
-
-/// `when it is due | kind | owner | id`
-pub(super) fn due_timer(due: DueTimer) -> DueTimerBytes {
-    join(due.due_ms.to_be_bytes(), timer(due.key))
-}
-
-/// `kind | owner | when it is due | id`
-pub(super) fn timer_of_owner(due: DueTimer) -> DueTimerBytes {
-    let since: [u8; 24] = join(due.due_ms.to_be_bytes(), due.key.id.0);
-    join(timers(due.key.kind, due.key.owner), since)
-}
-
-/// The timer that a key of [`timer`] names.
-pub(super) fn timer_key(key: &[u8]) -> Result<TimerKey, RowError> {
-    let key: &TimerKeyBytes = key.try_into().map_err(|_| damaged("timer"))?;
-    let [kind, tag, rest @ ..] = key;
-    let (owner, id) = rest.split_at(16);
-    let owner = match *tag {
-        OWNED_BY_USER => UserId::new(number(&owner[..8])?).ok().map(TimerOwner::User),
-        OWNED_BY_CONVERSATION => ConversationId::from_slice(owner).ok().map(TimerOwner::Conversation),
-        _ => None,
-    };
-    let owner = owner.ok_or_else(|| RowError::Damaged("a timer of nobody".to_owned()))?;
-    let id = id.try_into().map(TimerId).map_err(|_| damaged("timer"))?;
-    Ok(TimerKey { kind: TimerKind(*kind), owner, id })
-}
-
-/// The timer that a key of [`due_timer`] names.
-pub(super) fn due_timer_key(key: &[u8]) -> Result<DueTimer, RowError> {
-    let (due_ms, key) = key.split_at_checked(8).ok_or_else(|| damaged("due timer"))?;
-    Ok(DueTimer { due_ms: number(due_ms)?, key: timer_key(key)? })
-}
-
-/// When a timer is due and what it is called, from a key of [`timer_of_owner`].
-pub(super) fn timer_of_owner_key(key: &[u8]) -> Result<(u64, TimerId), RowError> {
-    let key: &DueTimerBytes = key.try_into().map_err(|_| damaged("timer of an owner"))?;
-    let (due_ms, id) = key[18..].split_at(8);
-    Ok((number(due_ms)?, id.try_into().map(TimerId).map_err(|_| damaged("timer of an owner"))?))
-}
-
-const OWNED_BY_USER: u8 = 1;
-const OWNED_BY_CONVERSATION: u8 = 2;
-
 /// A value that is one number.
 pub(super) fn number(value: &[u8]) -> Result<u64, RowError> {
     value.try_into().map(u64::from_be_bytes).map_err(|_| damaged("number"))
-}
-
-fn join<const A: usize, const B: usize, const AB: usize>(first: [u8; A], second: [u8; B]) -> [u8; AB] {
-    const { assert!(A + B == AB) };
-    let mut key = [0; AB];
-    key[..A].copy_from_slice(&first);
-    key[A..].copy_from_slice(&second);
-    key
 }
 
 fn tagged(tag: u8, id: &[u8]) -> Vec<u8> {

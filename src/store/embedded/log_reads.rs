@@ -5,13 +5,16 @@ use super::{
     keys,
     keyspaces::Rows,
     overlay::{Overlay, Page, Rewritten},
-    rows::{ConversationRow, DetailsRow, EntriesRow, MemberRow},
+    rows::{ConversationRow, EntriesRow},
     sends,
     shared::Shared,
 };
 use crate::{
     chat::{LogEntry, Member},
-    store::{ConversationDetails, Direction, LoadedConversation, PageLimit, SHOWN_LOOK_BACK, StoredSummary},
+    store::{
+        ConversationDetails, Direction, LoadedConversation, PageLimit, SHOWN_LOOK_BACK, StoredSummary,
+        rows::{DetailsRow, MemberRow},
+    },
 };
 use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId};
 use prost::Message;
@@ -385,5 +388,6 @@ impl Rows<'_> {
 }
 
 fn details(row: Option<ConversationRow>) -> Result<ConversationDetails, RowError> {
-    row.map_or_else(|| Ok(ConversationDetails::default()), |row| DetailsRow::details(row.details, row.title))
+    let Some(row) = row else { return Ok(ConversationDetails::default()) };
+    Ok(DetailsRow::details(row.details, row.title)?)
 }

@@ -2,13 +2,15 @@
 
 use super::{
     error::RowError,
-    rows::{DetailsRow, MemberChangeRow},
     timer_round::ROWS_OF_TIMER,
     timers::{TimerEdit, TimerEditRow, timer_change_bytes},
 };
 use crate::{
     chat::{LogEntry, MemberChange},
-    store::Commit,
+    store::{
+        Commit,
+        rows::{DetailsRow, MemberChangeRow},
+    },
 };
 use bytes::Bytes;
 use godwit_proto::{

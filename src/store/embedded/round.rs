@@ -6,13 +6,16 @@ use super::{
     keyspaces::Keyspaces,
     record::Record,
     rewrite,
-    rows::{ConversationRow, DetailsRow, EntriesRow, MemberRow},
+    rows::{ConversationRow, EntriesRow},
     sends,
     timer_round::{self, ChangedTimer},
 };
 use crate::{
     chat::{LogEntry, MemberChange},
-    store::ConversationDetails,
+    store::{
+        ConversationDetails,
+        rows::{DetailsRow, MemberRow},
+    },
 };
 use fjall::OwnedWriteBatch;
 use godwit_proto::{ConversationId, Seq, UserId};

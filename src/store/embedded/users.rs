@@ -1,12 +1,10 @@
 //! Accounts and tokens: decided on the commit thread, one after another, and written as rows in the turn's synced batch.
 
-use super::{
-    error::RowError,
-    keys,
-    keyspaces::Keyspaces,
+use super::{error::RowError, keys, keyspaces::Keyspaces};
+use crate::store::{
+    CreateUserOutcome, InvitationId, NewToken, Revoke, StoreError, TokenHash, TokenRecord, UserRecord,
     rows::{DeviceRow, HeldToken, TokenRow, UserRow},
 };
-use crate::store::{CreateUserOutcome, InvitationId, NewToken, Revoke, StoreError, TokenHash, TokenRecord, UserRecord};
 use fjall::{Keyspace, OwnedWriteBatch};
 use godwit_proto::{DeviceId, UserId};
 use prost::Message;
@@ -192,10 +190,10 @@ impl Keyspaces {
     }
 
     pub(super) fn user(&self, id: UserId) -> Result<Option<UserRecord>, RowError> {
-        self.accounts.get(keys::account(id))?.map(|value| UserRow::read(&value)).transpose()
+        Ok(self.accounts.get(keys::account(id))?.map(|value| UserRow::read(&value)).transpose()?)
     }
 
     pub(super) fn token(&self, hash: TokenHash) -> Result<Option<TokenRecord>, RowError> {
-        self.tokens.get(keys::token(hash))?.map(|value| TokenRow::read(hash, &value)).transpose()
+        Ok(self.tokens.get(keys::token(hash))?.map(|value| TokenRow::read(hash, &value)).transpose()?)
     }
 }
