@@ -9,6 +9,7 @@
 pub mod embedded;
 mod log;
 mod rows;
+pub mod scylla;
 mod timer_keys;
 mod timers;
 mod users;

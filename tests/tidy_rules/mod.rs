@@ -43,11 +43,13 @@ const PURE: [&str; 3] = ["src/chat/", "src/timer/tick", "src/timer/wheel"];
 const PURE_CRATES: [&str; 5] = ["bytes", "godwit_proto", "prost", "roaring", "thiserror"];
 
 /// Crates that only these files name, so that they can be replaced there.
-const OWNED_CRATES: [(&str, &[&str]); 4] = [
+const OWNED_CRATES: [(&str, &[&str]); 6] = [
     ("quinn", &["src/transport/"]),
     ("quinn_proto", &["src/transport/"]),
     ("fjall", &["src/store/embedded/"]),
     ("figment", &["src/config"]),
+    ("scylla", &["src/store/scylla/"]),
+    ("redis", &["src/store/redis/"]),
 ];
 
 /// Files that may contain unsafe code, each for the reason that it states.
