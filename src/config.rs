@@ -7,16 +7,18 @@
 //!
 //! Only `server.rs` and the command line know this type; every other part is handed the few numbers that it needs.
 
+mod addresses;
 mod check;
 mod load;
 mod print;
 mod section;
 mod sections;
 
+pub use addresses::{AddressError, StoreAddress, SummariesAddress};
 pub use load::{ConfigError, Loaded, Overrides};
 pub use sections::{
-    Delivery, Limits, Log, LogFormat, Metrics, Password, Registration, RegistrationMode, Schedule, Store, Tls, Token,
-    Transport,
+    Delivery, Embedded, Limits, Log, LogFormat, Metrics, Password, Redis, Registration, RegistrationMode, Schedule,
+    Scylla, Tls, Token, Transport,
 };
 
 use section::{Section, section};
@@ -32,8 +34,14 @@ section! {
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 4433));
         /// How many cores to serve with, one pinned thread each. 0: all.
         cores: usize = 0, in 0..=1024;
-        /// Where everything is kept. One server at a time.
+        /// Where everything is kept that store does not say otherwise of. One server at a time.
         data_dir: PathBuf = PathBuf::from("godwit-data");
+        /// Where history, accounts and timers are kept: "embedded", in data_dir; "embedded:DIR"; or
+        /// "scylla://node1,node2/keyspace", for ScyllaDB or Apache Cassandra.
+        store: StoreAddress = StoreAddress::default();
+        /// Where summaries are kept, which can be made again from the store: "memory"; "redis://host", with TLS
+        /// "rediss://host"; several hosts, separated by commas, are a cluster.
+        summaries: SummariesAddress = SummariesAddress::default();
         /// The server's certificate.
         tls: Tls = Tls::default();
         /// Who may make an account.
@@ -42,8 +50,12 @@ section! {
         limits: Limits = Limits::default();
         /// QUIC: windows, packets and sockets.
         transport: Transport = Transport::default();
-        /// The embedded store, in data_dir.
-        store: Store = Store::default();
+        /// The embedded store.
+        embedded: Embedded = Embedded::default();
+        /// The store on ScyllaDB or Apache Cassandra.
+        scylla: Scylla = Scylla::default();
+        /// Summaries in Redis.
+        redis: Redis = Redis::default();
         /// How passwords are hashed: Argon2id. A hash remembers its own parameters, so a change is for new passwords.
         password: Password = Password::default();
         /// What a device logs in with after the first time.

@@ -7,7 +7,7 @@ mod settings;
 use crate::{
     account::{InvitationSecret, PasswordPool, SecretError as InvitationSecretError},
     admin::{AdminError, AdminListener, Health, Stage},
-    config::{Config, RegistrationMode},
+    config::{Config, RegistrationMode, StoreAddress, SummariesAddress},
     router::{
         Core, CoreId, CorePort, DeadLetters, Driver, Mailboxes, OfflineHandle, OfflineHook, Placement, Registration,
         Services,
@@ -76,6 +76,9 @@ impl Server {
         let available = thread::available_parallelism().map_or(1, usize::from);
         let cores = u16::try_from(if config.cores == 0 { available } else { config.cores }).unwrap_or(u16::MAX);
         let health = Health::default();
+        if config.summaries != SummariesAddress::Memory {
+            return Err(StartError::Unsupported(config.summaries.to_string()));
+        }
         let data_dir = DataDir::prepare(&config.data_dir)?;
         let metrics = config.metrics.enabled.then(MetricsText::install).transpose()?;
 
@@ -88,7 +91,12 @@ impl Server {
         let start_admin =
             |metrics| AdminListener::start(config.metrics.listen, metrics, health.clone(), Arc::new(offline.clone()));
         let admin = metrics.map(start_admin).transpose()?;
-        let store = Embedded::open(settings::store(config, data_dir.store()))?;
+        let store_dir = match &config.store {
+            StoreAddress::Embedded => data_dir.store(),
+            StoreAddress::EmbeddedIn(dir) => dir.clone(),
+            other => return Err(StartError::Unsupported(other.to_string())),
+        };
+        let store = Embedded::open(settings::embedded(config, store_dir))?;
         let certificate = match (&config.tls.cert_file, &config.tls.key_file) {
             (Some(certificate), Some(key)) => Certificate::from_files(certificate, key)?,
             _ => Certificate::self_signed_in(&data_dir.tls(), &config.tls.names)?,
@@ -303,6 +311,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Configured, and not served from by this version.
+    #[error("this version of godwit cannot serve from {0}; use store = \"embedded\" and summaries = \"memory\"")]
+    Unsupported(String),
     /// The system gives no more threads.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),

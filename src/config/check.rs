@@ -1,6 +1,6 @@
 //! What a configuration must satisfy beyond its types, and what an operator should hear about one that is valid.
 
-use super::{Config, RegistrationMode, Section};
+use super::{Config, RegistrationMode, Section, SummariesAddress};
 
 /// OWASP's floor for Argon2id with one lane: 19 MiB and two passes, or more memory with one pass.
 /// <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>
@@ -25,11 +25,15 @@ impl Config {
             listen: _,
             cores: _,
             data_dir: _,
+            store: _,
+            summaries: _,
             tls,
             registration,
             limits,
             transport,
-            store,
+            embedded,
+            scylla,
+            redis,
             password,
             token,
             delivery,
@@ -42,7 +46,9 @@ impl Config {
         section("registration.", registration.out_of_range());
         section("limits.", limits.out_of_range());
         section("transport.", transport.out_of_range());
-        section("store.", store.out_of_range());
+        section("embedded.", embedded.out_of_range());
+        section("scylla.", scylla.out_of_range());
+        section("redis.", redis.out_of_range());
         section("password.", password.out_of_range());
         section("token.", token.out_of_range());
         section("delivery.", delivery.out_of_range());
@@ -83,11 +89,37 @@ impl Config {
     /// Keys that are fine alone and wrong together.
     fn contradictions(&self, found: &mut Vec<Invalid>) {
         let mut wrong = |key: &str, reason: &str| found.push(Invalid { key: key.into(), reason: reason.into() });
-        if self.tls.cert_file.is_some() && self.tls.key_file.is_none() {
-            wrong("tls.cert_file", "it needs tls.key_file beside it");
+        let (tls, scylla, redis) = (&self.tls, &self.scylla, &self.redis);
+        for (section, certificate, key) in [
+            ("tls", &tls.cert_file, &tls.key_file),
+            ("scylla", &scylla.cert_file, &scylla.key_file),
+            ("redis", &redis.cert_file, &redis.key_file),
+        ] {
+            let (alone, missing) = match (certificate, key) {
+                (Some(_), None) => ("cert_file", "key_file"),
+                (None, Some(_)) => ("key_file", "cert_file"),
+                _ => continue,
+            };
+            wrong(&format!("{section}.{alone}"), &format!("it needs {section}.{missing} beside it"));
         }
-        if self.tls.key_file.is_some() && self.tls.cert_file.is_none() {
-            wrong("tls.key_file", "it needs tls.cert_file beside it");
+        match (&scylla.user, &scylla.password_file) {
+            (Some(_), None) => wrong("scylla.user", "it needs scylla.password_file beside it"),
+            (None, Some(_)) => wrong("scylla.password_file", "it needs scylla.user beside it"),
+            _ => {}
+        }
+        if redis.user.is_some() && redis.password_file.is_none() {
+            wrong("redis.user", "it needs redis.password_file beside it");
+        }
+        // Who names a certificate believes that it is used.
+        if !scylla.tls && (scylla.ca_file.is_some() || scylla.cert_file.is_some()) {
+            wrong("scylla.tls", "it is off, and a certificate is named; set it to true, or name none");
+        }
+        let plain = matches!(self.summaries, SummariesAddress::Redis { tls: false, .. });
+        if plain && (redis.ca_file.is_some() || redis.cert_file.is_some()) {
+            wrong(
+                "summaries",
+                "redis:// is without TLS, and [redis] names a certificate; write rediss://, or name none",
+            );
         }
         if self.tls.names.is_empty() {
             wrong("tls.names", "a certificate is issued for at least one name");
@@ -99,8 +131,8 @@ impl Config {
             wrong("limits.retry_handshakes_min", "it must not be above limits.handshakes_max");
         }
         // A pushed entry and its surroundings must fit one record of the store's queue, or it could never be sent.
-        if self.store.queue_bytes_max < 4 * self.limits.message_bytes_max {
-            wrong("store.queue_bytes_max", "it must hold at least four messages of limits.message_bytes_max");
+        if self.embedded.queue_bytes_max < 4 * self.limits.message_bytes_max {
+            wrong("embedded.queue_bytes_max", "it must hold at least four messages of limits.message_bytes_max");
         }
         if self.data_dir.as_os_str().is_empty() {
             wrong("data_dir", "it is empty; name a directory");
@@ -135,6 +167,30 @@ mod tests {
         let mut config = Config::default();
         config.tls.cert_file = Some("cert.pem".into());
         assert_eq!(invalid_keys(&config), ["tls.cert_file"]);
+    }
+
+    #[test]
+    fn a_certificate_that_would_not_be_used_is_refused() {
+        let mut config = Config::default();
+        config.scylla.ca_file = Some("ca.pem".into());
+        config.redis.cert_file = Some("cert.pem".into());
+        config.summaries = "redis://host".parse().unwrap();
+        assert_eq!(invalid_keys(&config), ["redis.cert_file", "scylla.tls", "summaries"]);
+        config.scylla.tls = true;
+        config.redis.key_file = Some("key.pem".into());
+        config.summaries = "rediss://host".parse().unwrap();
+        assert!(invalid_keys(&config).is_empty());
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_refused() {
+        let mut config = Config::default();
+        config.scylla.user = Some("godwit".into());
+        config.redis.user = Some("godwit".into());
+        assert_eq!(invalid_keys(&config), ["scylla.user", "redis.user"]);
+        config.scylla.password_file = Some("password".into());
+        config.redis.password_file = Some("password".into());
+        assert!(invalid_keys(&config).is_empty());
     }
 
     #[test]

@@ -27,6 +27,12 @@ const PREFIX: &str = "GODWIT_";
 const NOT_KEYS: [&str; 5] =
     ["GODWIT_CONFIG", "GODWIT_FINGERPRINT", "GODWIT_INVITATION", "GODWIT_PASSWORD", "GODWIT_SERVER"];
 
+/// What tests and their services are told.
+const TESTS_PREFIX: &str = "GODWIT_TEST_";
+
+/// The section of the embedded store was called that before `store` said which store it is.
+const MOVED_SECTION: &str = "store";
+
 /// What the command line says. A flag that was not given leaves the key to the other sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -130,6 +136,7 @@ fn file_layer(file: &Path) -> Result<Layer, ConfigError> {
     let values = data.into_values().next().unwrap_or_default();
     for (key, value) in &values {
         match value {
+            Value::Dict(..) if key == MOVED_SECTION => return Err(ConfigError::Moved { place: name }),
             Value::Dict(_, section) => {
                 for inner in section.keys() {
                     known(&[key, inner], &name)?;
@@ -152,7 +159,7 @@ fn environment_layer(
     let mut layer = Layer { name: "the environment".into(), values: Dict::new() };
     for (variable, value) in variables {
         let Some(variable) = variable.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        if NOT_KEYS.contains(&variable) {
+        if NOT_KEYS.contains(&variable) || variable.starts_with(TESTS_PREFIX) {
             continue;
         }
         let key = variable[PREFIX.len()..].to_lowercase();
@@ -197,10 +204,19 @@ fn parse_value(text: &str) -> Value {
 }
 
 fn known(path: &[&str], place: &str) -> Result<(), ConfigError> {
-    if is_key(path) { Ok(()) } else { Err(unknown(&path.join("."), place)) }
+    match path {
+        _ if is_key(path) => Ok(()),
+        [MOVED_SECTION, _] => Err(ConfigError::Moved { place: place.to_owned() }),
+        _ => Err(unknown(&path.join("."), place)),
+    }
 }
 
 fn unknown(key: &str, place: &str) -> ConfigError {
+    if let Some(section @ ("scylla" | "redis")) = key.strip_suffix(".password") {
+        let advice =
+            format!("write it into a file that only the server can read, and name that in {section}.password_file");
+        return ConfigError::UnknownKey { key: key.to_owned(), place: place.to_owned(), advice };
+    }
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let near = key_names().into_iter().find(|name| last(name) == last(key));
     let advice = match near {
@@ -268,6 +284,15 @@ pub enum ConfigError {
         /// What to do.
         advice: String,
     },
+    /// A key of a section that has another name now.
+    #[error(
+        "the section [store], which {place} sets, is called [embedded] now, its keys being the same: write [embedded], \
+         GODWIT_EMBEDDED__KEY or --set embedded.key=value. `store` is where the history is kept, \"embedded\" by default"
+    )]
+    Moved {
+        /// The source.
+        place: String,
+    },
     /// A value of the wrong type.
     #[error(
         "the value of {key}, which {place} sets, is wrong: {reason}; `godwit config` prints what it should look like"
@@ -304,7 +329,7 @@ impl fmt::Display for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RegistrationMode;
+    use crate::config::{RegistrationMode, StoreAddress};
     use proptest::prelude::*;
     use std::io::Write;
 
@@ -386,6 +411,43 @@ mod tests {
         assert!(seen.contains("GODWIT_LIMITS__NOTHING"), "{seen}");
         let seen = error("", &[], &["limits.nothing=1"]);
         assert!(seen.contains("--set limits.nothing=1"), "{seen}");
+    }
+
+    #[test]
+    fn the_section_store_is_refused_with_its_new_name() {
+        for seen in [
+            error("[store]\ncache_bytes = 1048576", &[], &[]),
+            error("[store]", &[], &[]),
+            error("", &[("GODWIT_STORE__CACHE_BYTES", "1048576")], &[]),
+            error("", &[], &["store.cache_bytes=1048576"]),
+        ] {
+            assert!(seen.contains("[embedded]"), "{seen}");
+        }
+        assert!(load("", &[], &["embedded.cache_bytes=1048576"]).is_ok());
+    }
+
+    #[test]
+    fn store_and_summaries_are_read_from_every_source() {
+        let config = load("store = \"embedded:/a b\"\nsummaries = \"redis://a,b\"", &[], &[]).unwrap().config;
+        assert_eq!(config.store, StoreAddress::EmbeddedIn("/a b".into()));
+        assert_eq!(config.summaries.to_string(), "redis://a,b");
+        let config =
+            load("", &[("GODWIT_STORE", "scylla://a,b:9042/chat")], &["summaries=rediss://[::1]:7000"]).unwrap().config;
+        assert_eq!(config.store.to_string(), "scylla://a,b:9042/chat");
+        assert_eq!(config.summaries.to_string(), "rediss://[::1]:7000");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_its_source_and_what_one_looks_like() {
+        let seen = error("", &[("GODWIT_STORE", "cassandra://a/b")], &[]);
+        assert!(
+            seen.contains("the environment variable GODWIT_STORE") && seen.contains("scylla://node1,node2/keyspace"),
+            "{seen}"
+        );
+        let seen = error("", &[], &["summaries=redis://:secret@host"]);
+        assert!(seen.contains("redis.password_file") && !seen.contains("secret"), "{seen}");
+        let seen = error("[scylla]\npassword = \"secret\"", &[], &[]);
+        assert!(seen.contains("scylla.password_file") && !seen.contains("\"secret"), "{seen}");
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! The configuration in force, as a file that says the same when it is read again.
 
 use super::{
-    Config, Delivery, Limits, Log, Metrics, Password, Registration, Schedule, Section, Store, Tls, Token, Transport,
-    section::Key,
+    Config, Delivery, Embedded, Limits, Log, Metrics, Password, Redis, Registration, Schedule, Scylla, Section, Tls,
+    Token, Transport, section::Key,
 };
 use std::fmt::Write;
 use toml::{Table, Value};
 
-const SECTIONS: [(&str, &[Key]); 11] = [
+const SECTIONS: [(&str, &[Key]); 13] = [
     ("tls", Tls::KEYS),
     ("registration", Registration::KEYS),
     ("limits", Limits::KEYS),
     ("transport", Transport::KEYS),
-    ("store", Store::KEYS),
+    ("embedded", Embedded::KEYS),
+    ("scylla", Scylla::KEYS),
+    ("redis", Redis::KEYS),
     ("password", Password::KEYS),
     ("token", Token::KEYS),
     ("delivery", Delivery::KEYS),
@@ -97,6 +99,8 @@ mod tests {
         config.registration.mode = Some(RegistrationMode::Invitation);
         config.limits.idle_timeout_ms = 1234;
         config.listen = "[::1]:1".parse().unwrap();
+        config.store = "scylla://a,[::1]:9043/chat".parse().unwrap();
+        config.summaries = "rediss://a,b:7001".parse().unwrap();
         assert_eq!(toml::from_str::<Config>(&config.to_commented_toml().unwrap()).unwrap(), config);
     }
 

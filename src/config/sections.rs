@@ -143,8 +143,8 @@ section! {
 }
 
 section! {
-    /// The embedded store, in data_dir.
-    Store {
+    /// The embedded store.
+    Embedded {
         /// Memory for blocks read from disk, in bytes.
         cache_bytes: u64 = 64 * 1024 * 1024, in 1024 * 1024..=1024 * 1024 * 1024 * 1024;
         /// Free disk space, in bytes, below which sends are refused with STORE_FULL: room for what is in flight and for
@@ -175,6 +175,66 @@ section! {
         withdrawn_stay_ms_max: u64 = 24 * 3600 * 1000, in 1000..=366 * 24 * 3600 * 1000;
         /// Disk space for the engine's journals, all of which a start reads.
         journal_bytes_max: u64 = 256 * 1024 * 1024, in 64 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
+    }
+}
+
+section! {
+    /// The store on ScyllaDB or Apache Cassandra.
+    Scylla {
+        /// Who to log in as. Unset: without logging in.
+        user: Option<String> = None;
+        /// The file that the password of that user is read from, a line break at its end aside. Only a file, so that the
+        /// password is in no list of processes or variables.
+        password_file: Option<PathBuf> = None;
+        /// Speak TLS with the nodes. Their certificates must name the addresses that they are reached at.
+        tls: bool = false;
+        /// What the certificates of the nodes are checked against, PEM. Unset: the roots of this system.
+        ca_file: Option<PathBuf> = None;
+        /// The certificate to show to the nodes, PEM, where they ask for one.
+        cert_file: Option<PathBuf> = None;
+        /// The private key of cert_file, PEM.
+        key_file: Option<PathBuf> = None;
+        /// The data centre that reads and writes stay in. Unset: that of the node which answers first.
+        datacenter: Option<String> = None;
+        /// Copies of every row, when the keyspace is made. With three, one node may be lost; a single node takes 1.
+        replication: u32 = 3, in 1..=9;
+        /// Bring the tables up to this version at the start. Off: `godwit store migrate` does, and the server refuses to
+        /// start before.
+        migrate: bool = true;
+        /// How long a node has for an answer. What has none by then is asked again, and a write is then written again.
+        request_timeout_ms: u32 = 2_000, in 100..=60_000;
+        /// For how long the keyspace is this server's after it has said so last. After half of that without an answer from
+        /// the database the server ends, and after all of it another may take over: lower means a shorter wait for that one,
+        /// and less patience with a slow database.
+        lease_ms: u32 = 10_000, in 500..=600_000;
+        /// Connections to each node of Cassandra; ScyllaDB gets one for each of its cores.
+        connections_per_host: usize = 2, in 1..=64;
+        /// Writes that wait for their answer. Past it, further ones wait for these.
+        writes_in_flight_max: usize = 1024, in 1..=1024 * 1024;
+        /// Reads that wait for their answer. Past it, they are answered OVERLOADED.
+        reads_in_flight_max: usize = 1024, in 1..=1024 * 1024;
+        /// Conversations whose newest entries the store remembers, at some kilobytes each.
+        conversations_cached_max: usize = 100_000, in 16..=100_000_000;
+    }
+}
+
+section! {
+    /// Summaries in Redis.
+    Redis {
+        /// Who to log in as. Unset: the server's default user.
+        user: Option<String> = None;
+        /// The file that the password is read from, a line break at its end aside. Unset: without logging in.
+        password_file: Option<PathBuf> = None;
+        /// What the certificate of a rediss:// server is checked against, PEM. Unset: the roots of this system.
+        ca_file: Option<PathBuf> = None;
+        /// The certificate to show to it, PEM, where it asks for one.
+        cert_file: Option<PathBuf> = None;
+        /// The private key of cert_file, PEM.
+        key_file: Option<PathBuf> = None;
+        /// How long a connection may take to be made.
+        connect_timeout_ms: u32 = 1_000, in 10..=60_000;
+        /// How long an answer may take. What has none by then is read from the store.
+        response_timeout_ms: u32 = 500, in 10..=60_000;
     }
 }
 

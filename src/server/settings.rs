@@ -98,8 +98,8 @@ pub fn transport(config: &Config) -> TransportOptions {
     }
 }
 
-pub fn store(config: &Config, dir: PathBuf) -> EmbeddedOptions {
-    let store = &config.store;
+pub fn embedded(config: &Config, dir: PathBuf) -> EmbeddedOptions {
+    let store = &config.embedded;
     EmbeddedOptions {
         cache_bytes: store.cache_bytes,
         disk_reserve_bytes: store.disk_reserve_bytes,
