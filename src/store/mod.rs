@@ -6,7 +6,9 @@
 //! A commit that was answered [`CommitOutcome::Durable`] survives the death of the process and of the machine. A read
 //! sees every commit that was answered before the read began.
 
+pub mod copy;
 pub mod embedded;
+mod inventory;
 mod log;
 mod rows;
 pub mod scylla;
@@ -14,6 +16,7 @@ mod timer_keys;
 mod timers;
 mod users;
 
+pub use inventory::{Cursor, Inventory, Listed, Page};
 pub use log::{
     Commit, CommitOutcome, ConversationDetails, Direction, LoadedConversation, LogStore, PageLimit, SHOWN_LOOK_BACK,
     StoredSummary,

@@ -24,6 +24,20 @@ pub enum OpenError {
         /// Why it failed.
         source: io::Error,
     },
+    /// A copy into it was begun and not completed.
+    #[error(
+        "a copy into {} is not complete. Begin it again: it goes on where it was; or delete the directory", .dir.display()
+    )]
+    CopyIncomplete {
+        /// The store's directory.
+        dir: PathBuf,
+    },
+    /// Everything was to be copied into a store that has something.
+    #[error("{} is a store already. Copy into a directory that is not there yet", .dir.display())]
+    NotEmpty {
+        /// The store's directory.
+        dir: PathBuf,
+    },
     /// Commits that were acknowledged are not there any more: the disk lost or damaged a part of the journal.
     #[error(
         "{} has lost acknowledged commits: {expected} were durable, but only {found} are there. The disk lost or damaged a \

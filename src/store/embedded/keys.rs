@@ -17,6 +17,13 @@ pub(super) const FILLING: &[u8] = b"\0filling";
 /// The key of the format's number.
 pub(super) const FORMAT: &[u8] = b"format";
 
+/// What the keys of accounts by id start with.
+pub(super) const ACCOUNTS: &[u8] = b"u";
+/// What the keys of used invitations start with.
+pub(super) const INVITATIONS: &[u8] = b"i";
+/// What the keys of tokens by hash start with.
+pub(super) const TOKENS: &[u8] = b"t";
+
 /// Tells a record's key from every other key in an engine journal, where [`super::journal_check`] looks for it.
 pub(super) const RECORD_PREFIX: [u8; 8] = *b"\xffrecord\xff";
 

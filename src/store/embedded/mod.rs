@@ -14,10 +14,12 @@
 mod acked;
 mod behind;
 mod commit_thread;
+mod copying;
 mod disk_space;
 mod error;
 mod guard;
 mod heads;
+mod inventory;
 mod journal;
 mod keys;
 mod keyspaces;
@@ -62,7 +64,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::JoinHandle,
 };
@@ -91,6 +93,7 @@ struct Running {
     watching: JoinHandle<()>,
     reading: Vec<JoinHandle<()>>,
     lock: File,
+    dir: PathBuf,
 }
 
 impl Embedded {
@@ -106,6 +109,7 @@ impl Embedded {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
         let lock = lock_dir(dir)?;
         let guard_path = guard::path(dir);
+        copying::check(dir, options.receives_copy, guard_path.exists())?;
         let (guard, expected) = Guard::open(&guard_path, dir)?;
         let engine = dir.join("db");
         match expected {
@@ -169,6 +173,7 @@ impl Embedded {
             reading,
             shared,
             lock,
+            dir: options.dir.clone(),
         };
         let running = Mutex::new(Some(running));
         Ok(Self { inner: Arc::new(Inner { writes, readers, acked, fatal, running }) })
@@ -179,6 +184,14 @@ impl Embedded {
     pub fn settle(&self) -> Result<(), crate::store::StoreError> {
         let shared = lock(&self.inner.running).as_ref().map(|running| running.shared.clone());
         shared.ok_or_else(readers::closed)?.settle()
+    }
+
+    /// All that was to be copied into it is there: from now on it opens like any other.
+    pub fn copy_complete(&self) -> io::Result<()> {
+        match &*lock(&self.inner.running) {
+            Some(running) => copying::complete(&running.dir),
+            None => Err(io::Error::other("the store is closed")),
+        }
     }
 
     /// Answers what waits, writes everything behind, ends the threads and gives the directory free. Blocks. Calls that come

@@ -13,6 +13,9 @@ const MIB: usize = 1024 * KIB;
 pub struct EmbeddedOptions {
     /// The directory. Created with mode 0700 if it is not there; one process at a time uses it.
     pub dir: PathBuf,
+    /// Everything is to be copied into it: it must be new, or have been begun to be copied into before. Nobody else opens it
+    /// until [`super::Embedded::copy_complete`] was called.
+    pub receives_copy: bool,
     /// Memory for blocks that were read from disk.
     pub cache_bytes: u64,
     /// Room that must stay free on the disk. Below it, writes are refused as full, and the write-behind rests. It has to
@@ -70,6 +73,7 @@ impl EmbeddedOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            receives_copy: false,
             cache_bytes: 64 * MIB as u64,
             disk_reserve_bytes: 256 * MIB as u64,
             disk_probe_interval: Duration::from_millis(50),

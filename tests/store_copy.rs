@@ -1,0 +1,161 @@
+//! Everything that is in one store is in the other after a copy, and nothing else is.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod store_suite;
+
+use godwit::store::{
+    AckedPosition, Commit, CreateUserOutcome, InvitationId, LogStore, NewToken, StoreError, TimerChange, TimerStore,
+    UserStore,
+    copy::{self, CopyError, Progress, Stage, Totals, Whole},
+    embedded::{Embedded, EmbeddedOptions, OpenError},
+};
+use godwit_proto::Seq;
+use std::{path::Path, sync::Arc};
+use store_suite::{build::*, disk};
+
+struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _: Stage, _: Option<u64>) {}
+    fn done(&self, _: u64) {}
+}
+
+fn wait<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+fn open(dir: &Path, receives_copy: bool) -> Result<Embedded, OpenError> {
+    let options = EmbeddedOptions { receives_copy, disk_reserve_bytes: 0, ..EmbeddedOptions::new(dir) };
+    Embedded::open(options)
+}
+
+fn copied(from: &Embedded, to: &Embedded) -> Result<Totals, CopyError> {
+    let (from, to): (Arc<dyn Whole>, Arc<dyn Whole>) = (Arc::new(from.clone()), Arc::new(to.clone()));
+    wait(async {
+        let totals = copy::copy(&from, &to, &Silent).await?;
+        assert_eq!(copy::verify(&from, &to, &Silent).await?, totals);
+        Ok(totals)
+    })
+}
+
+fn verified(from: &Embedded, to: &Embedded) -> Result<Totals, CopyError> {
+    let (from, to): (Arc<dyn Whole>, Arc<dyn Whole>) = (Arc::new(from.clone()), Arc::new(to.clone()));
+    wait(copy::verify(&from, &to, &Silent))
+}
+
+/// Something of everything.
+fn fill(store: &Embedded) -> Totals {
+    for n in 1..=3 {
+        let invitation = (n == 2).then_some(InvitationId([n as u8; 16]));
+        wait(store.create_user(account(n, &format!("User{n}")), invitation)).unwrap();
+        let record = token(n as u8, n, 1, 1_000 * n);
+        assert!(wait(store.put_token(NewToken { record, devices_max: 5, now_ms: 0 })).unwrap());
+        let acked = AckedPosition { user: user(n), device: device(1), conversation: group(1), seq: Seq(100 * n) };
+        wait(store.put_acked(vec![acked])).unwrap();
+        wait(store.put_timers(vec![TimerChange::Put(timer(n, n, 77 * n))]));
+    }
+    let everybody = || (1..=3).map(put).collect();
+    wait(store.commit(vec![
+        Commit { members: everybody(), details: Some(titled("long")), ..append(group(1), 1..=700) },
+        rewrite(group(1), 700, vec![marker(1), marker(300), marker(700)]),
+        Commit { members: vec![put(1)], details: Some(titled("")), ..nothing(group(2), 0) },
+        change(group(3), 0, everybody()),
+        change(group(3), 0, vec![take(2)]),
+        append(group(4), 1..=1),
+    ]));
+    Totals { accounts: 3, invitations: 1, tokens: 3, conversations: 4, entries: 701, members: 6, timers: 3, acked: 3 }
+}
+
+#[test]
+fn a_copy_is_the_same_store() {
+    let dir = disk::scratch();
+    let from = open(&dir.path().join("from"), false).unwrap();
+    let totals = fill(&from);
+    let to = open(&dir.path().join("to"), true).unwrap();
+    assert_eq!(copied(&from, &to).unwrap(), totals);
+    to.copy_complete().unwrap();
+    to.close();
+    let to = open(&dir.path().join("to"), false).unwrap();
+    assert_eq!(verified(&from, &to).unwrap(), totals);
+    assert_eq!(wait(to.find_send(group(1), user(1), msg(555))).unwrap().unwrap().seq, Seq(555));
+    assert_eq!(wait(to.conversations_of(user(2), None, 9)).unwrap(), [group(1)]);
+    let again = wait(to.create_user(account(9, "Nine"), Some(InvitationId([2; 16])))).unwrap();
+    assert_eq!(again, CreateUserOutcome::InvitationUsed);
+}
+
+#[test]
+fn a_copy_that_was_interrupted_goes_on_with_what_changed_meanwhile() {
+    let dir = disk::scratch();
+    let (from_dir, to_dir) = (dir.path().join("from"), dir.path().join("to"));
+    let from = open(&from_dir, false).unwrap();
+    let totals = fill(&from);
+    let to = open(&to_dir, true).unwrap();
+    // What an earlier attempt had copied: half a log, of which one message was withdrawn since, somebody who has left since.
+    wait(to.create_user(account(1, "User1"), None)).unwrap();
+    let earlier = append(group(1), 1..=350);
+    wait(to.commit(vec![Commit { members: vec![put(1), put(9)], ..earlier }]));
+    to.close();
+    assert!(matches!(open(&to_dir, false), Err(OpenError::CopyIncomplete { .. })), "half a copy is served");
+    let to = open(&to_dir, true).unwrap();
+    assert_eq!(copied(&from, &to).unwrap(), totals);
+}
+
+#[test]
+fn only_an_empty_store_receives_a_copy() {
+    let dir = disk::scratch();
+    let (from_dir, to_dir) = (dir.path().join("from"), dir.path().join("to"));
+    open(&to_dir, false).unwrap().close();
+    assert!(matches!(open(&to_dir, true), Err(OpenError::NotEmpty { .. })));
+    let from = open(&from_dir, false).unwrap();
+    fill(&from);
+    type Other = fn(&Embedded);
+    let others: [Other; 3] = [
+        |to| drop(wait(to.commit(vec![append(group(4), 1..=2)]))),
+        |to| assert_eq!(wait(to.create_user(account(7, "User1"), None)).unwrap(), CreateUserOutcome::Created),
+        |to| assert_eq!(wait(to.create_user(account(1, "Another"), None)).unwrap(), CreateUserOutcome::Created),
+    ];
+    for (n, other) in others.into_iter().enumerate() {
+        let to = open(&dir.path().join(format!("to{n}")), true).unwrap();
+        other(&to);
+        assert!(matches!(copied(&from, &to), Err(CopyError::Differs(_))), "{n}");
+    }
+}
+
+#[test]
+fn the_comparison_sees_every_difference() {
+    let dir = disk::scratch();
+    let from = open(&dir.path().join("from"), false).unwrap();
+    fill(&from);
+    type Change = fn(&Embedded);
+    let changes: [Change; 9] = [
+        |to| drop(wait(to.commit(vec![rewrite(group(1), 700, vec![marker(299)])]))),
+        |to| drop(wait(to.commit(vec![change(group(1), 700, vec![take(3)])]))),
+        |to| drop(wait(to.commit(vec![Commit { details: Some(titled("x")), ..nothing(group(3), 0) }]))),
+        |to| drop(wait(to.commit(vec![append(group(9), 1..=1)]))),
+        |to| assert_eq!(wait(to.create_user(account(8, "More"), None)).unwrap(), CreateUserOutcome::Created),
+        |to| wait(to.extend_token(token(1, 1, 1, 0).hash, 5)).unwrap(),
+        |to| drop(wait(to.put_timers(vec![TimerChange::Put(timer(1, 1, 78))]))),
+        |to| drop(wait(to.put_timers(vec![TimerChange::Put(timer(5, 1, 78))]))),
+        |to| {
+            let further = AckedPosition { user: user(1), device: device(1), conversation: group(1), seq: Seq(101) };
+            wait(to.put_acked(vec![further])).unwrap();
+        },
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let to = open(&dir.path().join(format!("to{n}")), true).unwrap();
+        copied(&from, &to).unwrap();
+        change(&to);
+        assert!(matches!(verified(&from, &to), Err(CopyError::Differs(_))), "change {n} is not seen");
+        to.close();
+    }
+}
+
+#[test]
+fn a_store_that_is_away_ends_the_copy_and_says_which_one() {
+    let dir = disk::scratch();
+    let from = open(&dir.path().join("from"), false).unwrap();
+    fill(&from);
+    let options = EmbeddedOptions { disk_reserve_bytes: u64::MAX, ..EmbeddedOptions::new(dir.path().join("full")) };
+    let full = Embedded::open(EmbeddedOptions { receives_copy: true, ..options }).unwrap();
+    assert!(matches!(copied(&from, &full), Err(CopyError::Target(StoreError::Full))));
+}
