@@ -119,16 +119,29 @@ metrics! {
     STORE_BEHIND_BYTES = "godwit_store_behind_bytes", Kind::Gauge, Bytes;
     /// Commits that the store refused, by reason: full, overloaded, closed.
     STORE_REFUSED = "godwit_store_refused_total", Kind::Counter, Count;
+    /// Time until the database answered, or was given up, by statement.
+    STORE_STATEMENT_SECONDS = "godwit_store_statement_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
+    /// Requests to the database that failed, by statement and reason: timed_out, unreachable, disconnected, unavailable (too few
+    /// live replicas), overloaded, failed, refused.
+    STORE_STATEMENT_FAILURES = "godwit_store_statement_failures_total", Kind::Counter, Count;
+    /// Writes of which nobody can say whether they are done, by statement. Each is written again, or read again.
+    STORE_UNKNOWN_OUTCOMES = "godwit_store_unknown_outcomes_total", Kind::Counter, Count;
+    /// Writes that were written again unchanged because their outcome was unknown, by statement.
+    STORE_RETRIES = "godwit_store_retries_total", Kind::Counter, Count;
+    /// Statements of one batch to the database.
+    STORE_BATCH_STATEMENTS = "godwit_store_batch_statements", Kind::Histogram(BATCH_BOUNDS), Count;
     /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
 }
 
 /// The label of [`HANDSHAKES`], [`PASSWORDS`] and [`OFFLINE_NOTICES`].
 pub const OUTCOME: &str = "outcome";
-/// The label of [`STORE_REFUSED`].
+/// The label of [`STORE_REFUSED`] and [`STORE_STATEMENT_FAILURES`].
 pub const REASON: &str = "reason";
 /// The label of [`REQUESTS_REFUSED`]: the name in the .proto file without its prefix.
 pub const CODE: &str = "code";
+/// The label of what the store asks of a database: the statement's name in the source.
+pub const STATEMENT: &str = "statement";
 /// The label of what each core counts for itself.
 pub const CORE: &str = "core";
 

@@ -1,4 +1,24 @@
 //! The store on ScyllaDB or Apache Cassandra; docs/STORAGE.md says how, and why nothing is torn, lost or doubled.
+//!
+//! One driver session for the whole process (`connection`), on a small runtime of its own. Every CQL text is in a file named
+//! `statements.rs` or in a migration (`schema`), and tests/store_statements.rs reads them all.
 
+mod cluster;
+pub mod connection;
+mod error;
 pub mod fence;
+mod open_failure;
+mod options;
+mod outcome;
+pub mod schema;
+mod statement;
+mod statements;
 pub mod tables;
+mod tls;
+
+pub use cluster::{Backend, Cluster, ClusterNode};
+pub use connection::{Conditional, Cql};
+pub use error::OpenError;
+pub use options::{ScyllaOptions, TlsOptions};
+pub use outcome::{Failed, classify};
+pub use statement::{Statement, StatementKind, Text, WriteBatch};
