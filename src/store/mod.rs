@@ -10,6 +10,7 @@ pub mod copy;
 pub mod embedded;
 mod inventory;
 mod log;
+pub mod redis;
 mod rows;
 pub mod scylla;
 mod timer_keys;

@@ -42,7 +42,7 @@ fn an_entry_fires_on_its_millisecond_at_any_distance() {
         let mut wheel = Wheel::new(Tick(1_000));
         let deadline = 1_000 + distance;
         wheel.insert(Tick(deadline), 'a');
-        assert_eq!(due(&mut wheel, deadline - 1), [], "{distance} ms");
+        assert_eq!(due(&mut wheel, deadline - 1), [' '; 0], "{distance} ms");
         assert_eq!((due(&mut wheel, deadline), wheel.len()), (vec!['a'], 0), "{distance} ms");
     }
 }
@@ -51,7 +51,7 @@ fn an_entry_fires_on_its_millisecond_at_any_distance() {
 fn the_end_of_time_can_be_waited_for() {
     let mut wheel = Wheel::new(Tick(0));
     wheel.insert(Tick(u64::MAX), 'a');
-    assert_eq!(due(&mut wheel, u64::MAX - 1), []);
+    assert_eq!(due(&mut wheel, u64::MAX - 1), [' '; 0]);
     assert_eq!(due(&mut wheel, u64::MAX), ['a']);
     wheel.insert(Tick(u64::MAX), 'b');
     assert_eq!(due(&mut wheel, u64::MAX), ['b']);
@@ -119,7 +119,7 @@ fn a_handle_finds_only_its_own_entry_and_only_once() {
 #[test]
 fn time_that_goes_backwards_is_ignored() {
     let mut wheel = Wheel::new(Tick(100));
-    assert_eq!(due(&mut wheel, 200), []);
+    assert_eq!(due(&mut wheel, 200), [' '; 0]);
     wheel.insert(Tick(150), 'a');
     let mut fired = Vec::new();
     assert_eq!(wheel.advance(Tick(50), 9, &mut |deadline, payload| fired.push((deadline, payload))), 1);

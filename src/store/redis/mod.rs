@@ -1,0 +1,5 @@
+//! Summaries in Redis.
+
+mod options;
+
+pub use options::{RedisOptions, UrlError};
