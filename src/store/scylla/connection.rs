@@ -11,6 +11,7 @@ use super::{
     tables::Written,
 };
 use crate::{store::StoreError, telemetry::metric};
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use metrics::{Histogram, counter, histogram};
 use scylla::{
@@ -22,7 +23,10 @@ use scylla::{
         retry::{DefaultRetryPolicy, FallthroughRetryPolicy},
         speculative_execution::SimpleSpeculativeExecutionPolicy,
     },
-    response::query_result::{QueryResult, QueryRowsResult},
+    response::{
+        PagingState, PagingStateResponse,
+        query_result::{QueryResult, QueryRowsResult},
+    },
     serialize::row::SerializeRow,
     statement::{Consistency, SerialConsistency},
     value::{CqlValue, Row},
@@ -161,6 +165,33 @@ impl Cql {
             failed(name, "failed");
         }
         rows
+    }
+
+    /// A page of a whole table, after the place where the page before ended, and where this one does; `None` after the last.
+    pub async fn page<R>(
+        &self,
+        statement: &Statement,
+        values: impl SerializeRow,
+        after: Option<Bytes>,
+    ) -> Result<(Vec<R>, Option<Bytes>), StoreError>
+    where
+        R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata>,
+    {
+        let name = statement.name();
+        let after = after.map_or_else(PagingState::start, |after| PagingState::new_from_raw_bytes(after.as_ref()));
+        let request = self.session.execute_single_page(&statement.prepared, values, after);
+        let (result, more) =
+            timed(name, &statement.seconds, request).await.map_err(|error| unavailable(name, &error))?;
+        let result = result.into_rows_result().map_err(|error| unavailable(name, &error))?;
+        let rows = result.rows::<R>().map_err(|error| unavailable(name, &error))?;
+        let rows = rows.collect::<Result<_, _>>().map_err(|error| unavailable(name, &error))?;
+        let next = match more {
+            PagingStateResponse::HasMorePages { state } => {
+                state.as_bytes_slice().map(|place| Bytes::copy_from_slice(place))
+            }
+            PagingStateResponse::NoMorePages => None,
+        };
+        Ok((rows, next))
     }
 
     /// A plain write of one row.
