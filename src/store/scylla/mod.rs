@@ -7,6 +7,7 @@ mod cluster;
 pub mod connection;
 mod error;
 pub mod fence;
+pub mod lease;
 mod open_failure;
 mod options;
 mod outcome;
