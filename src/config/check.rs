@@ -111,8 +111,8 @@ impl Config {
             wrong("redis.user", "it needs redis.password_file beside it");
         }
         // Who names a certificate believes that it is used.
-        if !scylla.tls && (scylla.ca_file.is_some() || scylla.cert_file.is_some()) {
-            wrong("scylla.tls", "it is off, and a certificate is named; set it to true, or name none");
+        if scylla.ca_file.is_none() && scylla.cert_file.is_some() {
+            wrong("scylla.cert_file", "without scylla.ca_file there is no TLS, and nobody to show a certificate to");
         }
         let plain = matches!(self.summaries, SummariesAddress::Redis { tls: false, .. });
         if plain && (redis.ca_file.is_some() || redis.cert_file.is_some()) {
@@ -172,11 +172,11 @@ mod tests {
     #[test]
     fn a_certificate_that_would_not_be_used_is_refused() {
         let mut config = Config::default();
-        config.scylla.ca_file = Some("ca.pem".into());
+        (config.scylla.cert_file, config.scylla.key_file) = (Some("cert.pem".into()), Some("key.pem".into()));
         config.redis.cert_file = Some("cert.pem".into());
         config.summaries = "redis://host".parse().unwrap();
-        assert_eq!(invalid_keys(&config), ["redis.cert_file", "scylla.tls", "summaries"]);
-        config.scylla.tls = true;
+        assert_eq!(invalid_keys(&config), ["redis.cert_file", "scylla.cert_file", "summaries"]);
+        config.scylla.ca_file = Some("ca.pem".into());
         config.redis.key_file = Some("key.pem".into());
         config.summaries = "rediss://host".parse().unwrap();
         assert!(invalid_keys(&config).is_empty());

@@ -186,35 +186,41 @@ section! {
         /// The file that the password of that user is read from, a line break at its end aside. Only a file, so that the
         /// password is in no list of processes or variables.
         password_file: Option<PathBuf> = None;
-        /// Speak TLS with the nodes. Their certificates must name the addresses that they are reached at.
-        tls: bool = false;
-        /// What the certificates of the nodes are checked against, PEM. Unset: the roots of this system.
+        /// Speak TLS with the nodes: what their certificates are checked against, PEM. They must name the addresses that the
+        /// nodes are reached at. Unset: without TLS.
         ca_file: Option<PathBuf> = None;
         /// The certificate to show to the nodes, PEM, where they ask for one.
         cert_file: Option<PathBuf> = None;
         /// The private key of cert_file, PEM.
         key_file: Option<PathBuf> = None;
-        /// The data centre that reads and writes stay in. Unset: that of the node which answers first.
+        /// The data centre that reads and writes stay in. Unset: the only one.
         datacenter: Option<String> = None;
-        /// Copies of every row, when the keyspace is made. With three, one node may be lost; a single node takes 1.
-        replication: u32 = 3, in 1..=9;
-        /// Bring the tables up to this version at the start. Off: `godwit store migrate` does, and the server refuses to
-        /// start before.
+        /// Copies of every row, when the keyspace is made: with three, one node may be lost. 0: three, or as many as there are
+        /// nodes.
+        replication: usize = 0, in 0..=9;
+        /// Make and alter the keyspace and its tables at the start. Off: `godwit store init` and `godwit store migrate` do, and
+        /// the server refuses to start before.
         migrate: bool = true;
-        /// How long a node has for an answer. What has none by then is asked again, and a write is then written again.
-        request_timeout_ms: u32 = 2_000, in 100..=60_000;
-        /// For how long the keyspace is this server's after it has said so last. After half of that without an answer from
-        /// the database the server ends, and after all of it another may take over: lower means a shorter wait for that one,
-        /// and less patience with a slow database.
-        lease_ms: u32 = 10_000, in 500..=600_000;
+        /// How long a connection to a node may take to be made.
+        connect_timeout_ms: u32 = 5_000, in 100..=60_000;
+        /// How long an answer may take. A write that has none by then is written again, unchanged.
+        request_timeout_ms: u32 = 3_000, in 100..=60_000;
+        /// For how long the keyspace is this server's after it has said so last, which it does ten times as often. Half of that
+        /// without an answer from the database, and the server ends; another one takes over after all of it. Lower means a
+        /// shorter wait for that one, and less patience with a slow database.
+        lease_ms: u64 = 10_000, in 500..=600_000;
         /// Connections to each node of Cassandra; ScyllaDB gets one for each of its cores.
-        connections_per_host: usize = 2, in 1..=64;
+        connections_per_host: usize = 3, in 1..=64;
         /// Writes that wait for their answer. Past it, further ones wait for these.
-        writes_in_flight_max: usize = 1024, in 1..=1024 * 1024;
-        /// Reads that wait for their answer. Past it, they are answered OVERLOADED.
-        reads_in_flight_max: usize = 1024, in 1..=1024 * 1024;
-        /// Conversations whose newest entries the store remembers, at some kilobytes each.
-        conversations_cached_max: usize = 100_000, in 16..=100_000_000;
+        writes_in_flight_max: usize = 256, in 1..=1024 * 1024;
+        /// Reads that wait for their answer. Past it, further ones wait for these.
+        reads_in_flight_max: usize = 256, in 1..=1024 * 1024;
+        /// Bytes of entries that one batch carries. The databases warn of batches that are larger than some times that.
+        batch_bytes_max: usize = 32 * 1024, in 1024..=1024 * 1024;
+        /// Entries that one batch carries.
+        batch_entries_max: usize = 64, in 1..=4096;
+        /// Conversations whose newest state is remembered, so that a commit need not read it.
+        conversations_cached_max: usize = 64 * 1024, in 16..=100_000_000;
     }
 }
 

@@ -130,11 +130,17 @@ metrics! {
     STORE_RETRIES = "godwit_store_retries_total", Kind::Counter, Count;
     /// Statements of one batch to the database.
     STORE_BATCH_STATEMENTS = "godwit_store_batch_statements", Kind::Histogram(BATCH_BOUNDS), Count;
+    /// How long this server would still own its keyspace if the database answered no more, at its last renewal.
+    LEASE_MARGIN_SECONDS = "godwit_lease_margin_seconds", Kind::Gauge, Seconds;
+    /// Renewals of the lease on the keyspace, by outcome: renewed, unknown (tried again), lost (the server ends).
+    LEASE_RENEWALS = "godwit_lease_renewals_total", Kind::Counter, Count;
+    /// Takeovers of the keyspace from a server that had not given its lease back.
+    LEASE_TAKEOVERS = "godwit_lease_takeovers_total", Kind::Counter, Count;
     /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
 }
 
-/// The label of [`HANDSHAKES`], [`PASSWORDS`] and [`OFFLINE_NOTICES`].
+/// The label of [`HANDSHAKES`], [`PASSWORDS`], [`OFFLINE_NOTICES`] and [`LEASE_RENEWALS`].
 pub const OUTCOME: &str = "outcome";
 /// The label of [`STORE_REFUSED`] and [`STORE_STATEMENT_FAILURES`].
 pub const REASON: &str = "reason";

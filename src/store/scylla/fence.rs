@@ -37,12 +37,14 @@ struct State {
     until_us: i64,
     /// From then on nothing is believed any more, by [`Clock::elapsed`].
     ends: Duration,
+    /// Nothing moves it on any more.
+    ended: bool,
 }
 
 impl Fence {
     /// A fence of vshards with these epochs, in order. It is closed until it is moved on.
     pub fn new(clock: Arc<dyn Clock>, epochs: Vec<u64>, ts_floor_us: i64) -> Self {
-        let state = State { last_us: ts_floor_us - 1, until_us: i64::MIN, ends: Duration::ZERO };
+        let state = State { last_us: ts_floor_us - 1, until_us: i64::MIN, ends: Duration::ZERO, ended: false };
         Self(Arc::new(Inner { clock, epochs, state: Mutex::new(state) }))
     }
 
@@ -81,13 +83,17 @@ impl Fence {
     /// A renewal that was begun at `begun` was answered: it has stored `until_us`, and holds for `held` from `begun` on.
     pub fn renewed(&self, begun: Duration, held: Duration, until_us: i64) {
         let mut state = self.lock();
+        if state.ended {
+            return;
+        }
         state.until_us = state.until_us.max(until_us);
         state.ends = state.ends.max(begun + held);
     }
 
-    /// Nothing is believed from now on.
+    /// Nothing is believed from now on, whatever is renewed.
     pub fn end(&self) {
         let mut state = self.lock();
+        state.ended = true;
         state.ends = Duration::ZERO;
         state.until_us = i64::MIN;
     }
@@ -165,6 +171,8 @@ mod tests {
         fence.renewed(Duration::ZERO, Duration::from_secs(9), i64::MAX);
         assert_eq!(fence.epoch(Vshard::all().next().unwrap()), 7);
         fence.end();
+        assert!(!fence.holds() && fence.timestamp().is_err());
+        fence.renewed(Duration::ZERO, Duration::from_secs(9), i64::MAX);
         assert!(!fence.holds() && fence.timestamp().is_err());
     }
 }

@@ -8,6 +8,7 @@ pub mod connection;
 mod error;
 pub mod fence;
 mod inventory;
+pub mod lease;
 mod open_failure;
 mod options;
 mod outcome;
