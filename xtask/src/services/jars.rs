@@ -3,7 +3,7 @@
 use super::{packages, process};
 use anyhow::{Context, Result, ensure};
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -60,7 +60,9 @@ pub fn fetch(directory: &Path) -> Result<PathBuf> {
             .args(["--batch-mode", "--quiet", "-Dstyle.color=never", "--strict-checksums", "--file"])
             .arg(&pom)
             .arg(COPY);
-        command.arg(format!("-DoutputDirectory={}", jars.display())).stdout(Stdio::null());
+        command.arg(format!("-DoutputDirectory={}", jars.display()));
+        // Which is where Maven says what is wrong.
+        command.stdout(Stdio::from(io::stderr()));
         match process::run(&mut command, FETCH_TIMEOUT) {
             Ok(()) => break,
             Err(error) if attempt < TRIES => eprintln!("{error:#}; trying again"),
