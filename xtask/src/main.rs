@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod services;
 mod test;
 mod workspace;
 
@@ -30,6 +31,14 @@ enum Command {
         /// How many messages to replay.
         #[arg(long, default_value_t = 5000)]
         limit: usize,
+        /// Leave out the tests that need a CQL server and a Redis, and say at the end which they were.
+        #[arg(long)]
+        without_services: bool,
+    },
+    /// A real CQL server and a real Redis on loopback, for tests.
+    Services {
+        #[command(subcommand)]
+        action: services::Action,
     },
     /// Run the benchmarks, or compare the working tree with another revision.
     Bench(bench::Options),
@@ -43,7 +52,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Test { quick, corpus, limit } => test::run(quick, corpus, limit),
+        Command::Test { quick, corpus, limit, without_services } => test::run(quick, corpus, limit, without_services),
+        Command::Services { action } => services::run(&action),
         Command::Bench(options) => bench::run(&options),
         Command::Generate { check } => generate::run(check),
     };

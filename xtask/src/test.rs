@@ -2,11 +2,14 @@
 
 use crate::{
     generate,
+    services::{self, ForTests},
     workspace::{self, cargo},
 };
 use anyhow::{Context, Result, bail};
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -18,8 +21,9 @@ const CORPUS: &str = "../shared/data/sms/en.jsonl";
 /// How often the replay kills the server.
 const KILLS: &str = "2";
 
-/// Runs them all; `limit` messages of `corpus` are replayed, unless `quick`.
-pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize) -> Result<()> {
+/// Runs them all; `limit` messages of `corpus` are replayed, unless `quick`. Tests that need a CQL server or a Redis get them, or are
+/// left out when they shall do without.
+pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize, without_services: bool) -> Result<()> {
     let root = workspace::root();
     let mut checks = Checks { root, started: Instant::now(), passed: 0, skipped: 0 };
 
@@ -36,7 +40,24 @@ pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize) -> Result<()> {
     } else {
         checks.skip("dependencies", "cargo-deny is not installed; `cargo install cargo-deny --locked` installs it");
     }
-    checks.cargo("tests", &["test", "--locked", "--workspace"])?;
+    let left_out = workspace::target_dir().join("left-out");
+    let (services, variables) = if without_services {
+        checks.skip("services", "--without-services");
+        let _ = fs::remove_file(&left_out);
+        let path = left_out.to_string_lossy().into_owned();
+        (None, vec![(services::WITHOUT, "1".to_owned()), (services::LEFT_OUT, path)])
+    } else {
+        let mut services = None;
+        checks.check("services", "cargo xtask services up", || {
+            let advice = "`cargo xtask test --without-services` leaves out what needs them";
+            services = Some(ForTests::begin().context(advice)?);
+            Ok(())
+        })?;
+        let variables = services.iter().flat_map(ForTests::variables).collect();
+        (services, variables)
+    };
+    checks.command("tests", cargo(&["test", "--locked", "--workspace"]).envs(variables))?;
+    drop(services);
     checks.cargo("benchmarks, once each", &["test", "--locked", "-p", "godwit-bench", "--benches"])?;
 
     if quick {
@@ -47,6 +68,9 @@ pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize) -> Result<()> {
         checks.command("replay under SIGKILL", &mut replay(root, corpus, limit))?;
     }
     checks.finish();
+    if without_services {
+        say_what_was_left_out(&left_out);
+    }
     Ok(())
 }
 
@@ -106,6 +130,16 @@ fn replay(root: &Path, corpus: Option<PathBuf>, limit: usize) -> Command {
         command.arg("--corpus").arg(corpus);
     }
     command
+}
+
+/// The tests themselves write down, a line each, that they were asked to do without services.
+fn say_what_was_left_out(file: &Path) {
+    let tests = fs::read_to_string(file).unwrap_or_default();
+    let tests: BTreeSet<&str> = tests.lines().collect();
+    eprintln!("── without a CQL server and a Redis, {} tests were left out:", tests.len());
+    for test in tests {
+        eprintln!("   {test}");
+    }
 }
 
 fn in_a_line(command: &Command) -> String {

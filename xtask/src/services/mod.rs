@@ -1,0 +1,236 @@
+//! `cargo xtask services`: a real CQL server and a real Redis for tests, on loopback, in `target/services/`.
+//!
+//! In containers where an engine runs, else as processes: Debian's Redis, and Apache Cassandra, which Maven has. What runs is in a
+//! file, so that every later command knows it; ports are the usual ones if they are free.
+
+mod cassandra;
+mod container;
+mod cql;
+mod for_tests;
+mod jars;
+mod packages;
+mod process;
+mod ready;
+mod redis;
+mod start;
+mod state;
+
+pub use for_tests::{ForTests, LEFT_OUT, WITHOUT};
+
+use crate::workspace;
+use anyhow::{Result, bail, ensure};
+use clap::Subcommand;
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use serde::{Deserialize, Serialize};
+use state::{Directory, Kind, Runs, Service, State};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Instant};
+
+/// What can be done with them.
+#[derive(Subcommand)]
+pub enum Action {
+    /// Start what does not run, and wait until all of it answers. Installs what is missing when it may.
+    ///
+    /// A server that was killed is started again where it was, with the data that it had.
+    Up {
+        /// How many CQL nodes, 1 or 3. Three are a cluster on 127.0.0.1 to 127.0.0.3, and take 2.3 GB of memory.
+        #[arg(long, default_value_t = 1, value_parser = nodes)]
+        nodes: usize,
+        /// Have the CQL server sync what it is told before it answers, so that nothing is lost when it is killed. Takes longer.
+        #[arg(long)]
+        durable: bool,
+        /// Use no containers even where an engine runs.
+        #[arg(long)]
+        without_containers: bool,
+    },
+    /// Stop what was started, and remove its data.
+    Down,
+    /// Say what runs. Fails when something that was started does not answer, or nothing was.
+    Status,
+}
+
+/// What is asked of the CQL servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// 1 or 3.
+    pub nodes: usize,
+    /// Whether what was answered survives a SIGKILL.
+    pub durable: bool,
+}
+
+impl Shape {
+    const SINGLE: Self = Self { nodes: 1, durable: false };
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--nodes {}{}", self.nodes, if self.durable { " --durable" } else { "" })
+    }
+}
+
+/// Where the servers are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Every node.
+    pub cql: Vec<SocketAddr>,
+    /// At most one.
+    pub redis: Option<SocketAddr>,
+}
+
+impl Endpoints {
+    fn of(state: &State) -> Self {
+        let of_kind =
+            |kind| state.services.iter().filter(move |service| service.kind == kind).map(|service| service.address);
+        Self { cql: of_kind(Kind::Cql).collect(), redis: of_kind(Kind::Redis).next() }
+    }
+
+    /// As tests read them.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = Vec::new();
+        if !self.cql.is_empty() {
+            let nodes: Vec<_> = self.cql.iter().map(SocketAddr::to_string).collect();
+            variables.push((for_tests::CQL, nodes.join(",")));
+        }
+        variables.extend(self.redis.map(|address| (for_tests::REDIS, format!("redis://{address}"))));
+        variables
+    }
+}
+
+/// Runs a command of the command line.
+pub fn run(action: &Action) -> Result<()> {
+    match *action {
+        Action::Up { nodes, durable, without_containers } => {
+            let shape = Shape { nodes, durable };
+            let started = Instant::now();
+            let (_, file) =
+                up(&Wanted { shape: Some(shape), cql: true, redis: true, containers: !without_containers })?;
+            eprintln!("up after {:.1} s; for tests: . {}", started.elapsed().as_secs_f32(), file.display());
+            status()
+        }
+        Action::Down => down(),
+        Action::Status => status(),
+    }
+}
+
+const DOWN_FIRST: &str = "`cargo xtask services down` takes it down";
+
+/// What shall run.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// `None` when any will do.
+    shape: Option<Shape>,
+    cql: bool,
+    redis: bool,
+    /// Whether containers may be used.
+    containers: bool,
+}
+
+/// Has it all run and answer; says where, and which file has the variables. What this starts in vain it stops again.
+fn up(wanted: &Wanted) -> Result<(Endpoints, PathBuf)> {
+    let directory = open()?;
+    let state = match directory.state()? {
+        Some(state) if state.services.iter().any(Service::runs) => again(&directory, state, wanted)?,
+        gone => {
+            if let Some(state) = gone {
+                directory.clear(&state)?;
+            }
+            start::anew(&directory, wanted)?
+        }
+    };
+    let endpoints = Endpoints::of(&state);
+    let file = directory.write_environment(&endpoints)?;
+    Ok((endpoints, file))
+}
+
+/// Starts again what has ended of what was started, with its data.
+fn again(directory: &Directory, mut state: State, wanted: &Wanted) -> Result<State> {
+    if let Some(shape) = wanted.shape {
+        ensure!(shape == state.shape, "what runs was started with {}, not with {shape}; {DOWN_FIRST}", state.shape);
+    }
+    let has = |kind| state.services.iter().any(|service| service.kind == kind);
+    ensure!(
+        (has(Kind::Cql) || !wanted.cql) && (has(Kind::Redis) || !wanted.redis),
+        "only one of CQL and Redis runs; {DOWN_FIRST}"
+    );
+    for index in 0..state.services.len() {
+        let service = &mut state.services[index];
+        if !service.runs() {
+            eprintln!("starting {} again", service.name);
+            service.start(&directory.log(&service.name))?;
+            directory.keep(&state)?;
+        }
+    }
+    ready::wait_for(&state.services, directory)?;
+    Ok(state)
+}
+
+/// Stops what was started; nothing happens when nothing was.
+fn down() -> Result<()> {
+    let directory = open()?;
+    match directory.state()? {
+        Some(state) => directory.clear(&state),
+        None => {
+            eprintln!("nothing runs");
+            Ok(())
+        }
+    }
+}
+
+fn status() -> Result<()> {
+    let directory = open()?;
+    let Some(state) = directory.state()? else { bail!("nothing was started; `cargo xtask services up` starts it") };
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["", "address", "version", "runs as", "memory"]);
+    let mut silent = Vec::new();
+    for service in &state.services {
+        let version = service.version().unwrap_or_else(|error| {
+            silent.push(service.name.as_str());
+            format!("does not answer: {error:#}")
+        });
+        let (runs_as, memory) = match &service.runs {
+            Runs::Container(container) => (format!("{} {:.12}", container.engine, container.id), container.memory()),
+            Runs::Process { process: Some(process), .. } if process.runs() => {
+                let memory = process.resident_bytes().map(|bytes| format!("{} MiB", bytes >> 20));
+                (format!("process {}", process.pid), memory)
+            }
+            Runs::Process { .. } => ("has ended".to_owned(), None),
+        };
+        let memory = memory.unwrap_or_else(|| "–".to_owned());
+        table.add_row([service.name.clone(), service.address.to_string(), version, runs_as, memory]);
+    }
+    println!("{table}");
+    for (name, value) in Endpoints::of(&state).variables() {
+        println!("{name}={value}");
+    }
+    ensure!(silent.is_empty(), "down: {}; `cargo xtask services up` starts it again", silent.join(", "));
+    Ok(())
+}
+
+fn open() -> Result<Directory> {
+    Directory::open(&workspace::target_dir().join("services"))
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("1 or 3".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_told_every_node() {
+        let cql = vec!["127.0.0.1:9043".parse().unwrap(), "127.0.0.2:9043".parse().unwrap()];
+        let endpoints = Endpoints { cql, redis: Some("127.0.0.1:6380".parse().unwrap()) };
+        let expected = [
+            ("GODWIT_TEST_CQL", "127.0.0.1:9043,127.0.0.2:9043".to_owned()),
+            ("GODWIT_TEST_REDIS", "redis://127.0.0.1:6380".to_owned()),
+        ];
+        assert_eq!(endpoints.variables(), expected);
+        assert_eq!(Endpoints { cql: Vec::new(), redis: None }.variables(), []);
+    }
+}
