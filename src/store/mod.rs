@@ -13,6 +13,7 @@ mod log;
 pub mod redis;
 mod rows;
 pub mod scylla;
+mod send_hash;
 mod timer_keys;
 mod timers;
 mod users;

@@ -8,9 +8,10 @@
 //! A hash that matches is only a hint; the entry itself says whether it is the one. Rows may overlap after a crash, which
 //! does no harm, for a seq never changes its entry.
 
+pub(super) use crate::store::send_hash::hash;
+
 use crate::chat::LogEntry;
-use godwit_proto::{ClientMsgId, Seq, UserId};
-use xxhash_rust::xxh3::xxh3_64;
+use godwit_proto::Seq;
 
 /// What one row holds at most.
 pub(super) const ROW_SENDS_MAX: usize = 512;
@@ -50,19 +51,11 @@ pub(super) fn candidates(first: Seq, row: &[u8], wanted: u64) -> impl Iterator<I
     matching.map(move |(index, _)| Seq(first.0 + index as u64))
 }
 
-/// What stands for a send.
-pub(super) fn hash(sender: UserId, id: ClientMsgId) -> u64 {
-    let mut key = [0; 24];
-    key[..8].copy_from_slice(&sender.as_u64().to_be_bytes());
-    key[8..].copy_from_slice(&id.0);
-    xxh3_64(&key)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use godwit_proto::v1;
+    use godwit_proto::{ClientMsgId, UserId, v1};
     use std::collections::BTreeMap;
 
     type Rows = BTreeMap<u64, Vec<u8>>;

@@ -9,6 +9,7 @@ mod error;
 pub mod fence;
 mod inventory;
 pub mod lease;
+pub mod log;
 mod open_failure;
 mod options;
 mod outcome;
