@@ -109,11 +109,11 @@ metrics! {
     TURN_SECONDS = "godwit_turn_seconds", Kind::Histogram(TURN_BOUNDS), Seconds;
     /// Events that a core took in one turn.
     TURN_EVENTS = "godwit_turn_events", Kind::Histogram(BATCH_BOUNDS), Count;
-    /// Entries that one sync of the store made durable.
+    /// Entries that one sync of the store made durable, or one mutation of a conversation's log.
     STORE_COMMIT_BATCH_ENTRIES = "godwit_store_commit_batch_entries", Kind::Histogram(BATCH_BOUNDS), Count;
     /// Time of one sync of the store.
     STORE_COMMIT_SYNC_SECONDS = "godwit_store_commit_sync_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
-    /// Commits waiting for the next sync.
+    /// Commits waiting for the next sync, or on their way to the database.
     STORE_COMMIT_QUEUE_DEPTH = "godwit_store_commit_queue_depth", Kind::Gauge, Count;
     /// Durable bytes that are not sorted by conversation yet; a start after a crash works through them.
     STORE_BEHIND_BYTES = "godwit_store_behind_bytes", Kind::Gauge, Bytes;
@@ -136,6 +136,16 @@ metrics! {
     LEASE_RENEWALS = "godwit_lease_renewals_total", Kind::Counter, Count;
     /// Takeovers of the keyspace from a server that had not given its lease back.
     LEASE_TAKEOVERS = "godwit_lease_takeovers_total", Kind::Counter, Count;
+    /// Writes that the database has not answered yet.
+    STORE_WRITES_IN_FLIGHT = "godwit_store_writes_in_flight", Kind::Gauge, Count;
+    /// Pages of history and whole conversations that were asked for, by how: done, or shared with the same question in flight.
+    STORE_READS = "godwit_store_reads_total", Kind::Counter, Count;
+    /// Conversations whose state the store keeps in memory.
+    STORE_CONVERSATIONS_CACHED = "godwit_store_conversations_cached", Kind::Gauge, Count;
+    /// First looks at a conversation.
+    STORE_ACTIVATIONS = "godwit_store_activations_total", Kind::Counter, Count;
+    /// Conversations that were taken over from a former owner.
+    STORE_SEALS = "godwit_store_seals_total", Kind::Counter, Count;
     /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
 }
@@ -144,6 +154,8 @@ metrics! {
 pub const OUTCOME: &str = "outcome";
 /// The label of [`STORE_REFUSED`] and [`STORE_STATEMENT_FAILURES`].
 pub const REASON: &str = "reason";
+/// The label of [`STORE_READS`].
+pub const HOW: &str = "how";
 /// The label of [`REQUESTS_REFUSED`]: the name in the .proto file without its prefix.
 pub const CODE: &str = "code";
 /// The label of what the store asks of a database: the statement's name in the source.

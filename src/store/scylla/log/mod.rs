@@ -3,10 +3,33 @@
 //!
 //! No driver, no clock and no runtime: what it asks of them is [`LogTables`], the [`Fence`] and a [`TimerStore`].
 
+mod activation;
+mod batch;
+mod commit;
 mod limits;
+mod memberships;
+mod pending;
+mod queue;
+mod reads;
+mod sends;
+mod settle;
+mod slot;
+mod slots;
+mod state;
+mod summaries;
+mod worker;
+mod working;
+mod writes;
 
 pub use limits::LogLimits;
 
+use self::{
+    batch::commit_bytes,
+    queue::Queue,
+    slot::{Queued, stuck},
+    slots::Slots,
+    working::Working,
+};
 use super::{fence::Fence, tables::LogTables};
 use crate::{
     chat::LogEntry,
@@ -14,20 +37,25 @@ use crate::{
         Commit, CommitOutcome, Direction, LoadedConversation, LogStore, PageLimit, StoreError, StoredSummary,
         TimerStore,
     },
+    telemetry::metric::{REASON, STORE_REFUSED},
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId};
-use std::{future::ready, sync::Arc};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, oneshot};
 
 /// The log of conversations. Clones are the same one.
 pub struct Log<T>(Arc<Inner<T>>);
 
-#[allow(dead_code)]
 struct Inner<T> {
     tables: Arc<T>,
     timers: Arc<dyn TimerStore>,
     fence: Fence,
     limits: LogLimits,
+    slots: Slots,
+    queue: Arc<Queue>,
+    permits: Semaphore,
+    working: Working,
 }
 
 impl<T> Clone for Log<T> {
@@ -40,59 +68,104 @@ impl<T: LogTables> Log<T> {
     /// A log on these tables, whose conversations this server owns as long as the fence holds. The timers of commits go to
     /// `timers`.
     pub fn new(tables: Arc<T>, timers: Arc<dyn TimerStore>, fence: Fence, limits: LogLimits) -> Self {
-        Self(Arc::new(Inner { tables, timers, fence, limits }))
+        Self(Arc::new(Inner {
+            slots: Slots::new(limits.conversations_max),
+            queue: Arc::new(Queue::new(&limits)),
+            permits: Semaphore::new(limits.writes_in_flight_max),
+            working: Working::default(),
+            tables,
+            timers,
+            fence,
+            limits,
+        }))
+    }
+
+    /// Comes back when no commit waits or is on its way. New ones are the caller's business.
+    pub async fn quiet(&self) {
+        self.0.working.ended().await;
+    }
+
+    fn push(&self, commit: Commit) -> oneshot::Receiver<CommitOutcome> {
+        let (answer, answered) = oneshot::channel();
+        let refuse = |answer: oneshot::Sender<_>, error| {
+            // The receiver is below.
+            let _ = answer.send(CommitOutcome::NotWritten(error));
+        };
+        let Some(held) = self.0.queue.hold(commit_bytes(&commit)) else {
+            metrics::counter!(STORE_REFUSED, REASON => "overloaded").increment(1);
+            refuse(answer, StoreError::Overloaded);
+            return answered;
+        };
+        let slot = self.0.slots.slot(commit.conversation);
+        let pushed = slot.lock().push_commit(Queued { commit, answer, held });
+        match pushed {
+            Ok(()) => self.start_worker(&slot),
+            Err(queued) => refuse(queued.answer, stuck()),
+        }
+        answered
     }
 }
 
-fn not_yet() -> StoreError {
-    StoreError::Unavailable("the log is not written yet".to_owned())
-}
-
 impl<T: LogTables> LogStore for Log<T> {
+    /// # Panics
+    ///
+    /// When entries are not dense and ascending from `after`, or rewritten ones are not older: the caller's numbering is
+    /// broken.
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'static, Vec<CommitOutcome>> {
-        Box::pin(ready(vec![CommitOutcome::NotWritten(not_yet()); commits.len()]))
+        commits.iter().for_each(batch::check);
+        let answered: Vec<_> = commits.into_iter().map(|commit| self.push(commit)).collect();
+        Box::pin(async {
+            let answers = join_all(answered).await.into_iter();
+            // A task that was dropped with its runtime answers nobody.
+            answers.map(|answer| answer.unwrap_or(CommitOutcome::Unknown)).collect()
+        })
     }
 
     fn load(
         &self,
-        _conversation: ConversationId,
-        _tail: usize,
+        conversation: ConversationId,
+        tail: usize,
     ) -> BoxFuture<'static, Result<Option<LoadedConversation>, StoreError>> {
-        Box::pin(ready(Err(not_yet())))
+        let log = self.clone();
+        Box::pin(async move { log.load_shared(conversation, tail).await })
     }
 
     fn read(
         &self,
-        _conversation: ConversationId,
-        _from: Seq,
-        _direction: Direction,
-        _limit: PageLimit,
+        conversation: ConversationId,
+        from: Seq,
+        direction: Direction,
+        limit: PageLimit,
     ) -> BoxFuture<'static, Result<Vec<LogEntry>, StoreError>> {
-        Box::pin(ready(Err(not_yet())))
+        let log = self.clone();
+        Box::pin(async move { log.believed(log.page(conversation, from, direction, limit).await) })
     }
 
     fn find_send(
         &self,
-        _conversation: ConversationId,
-        _sender: UserId,
-        _client_msg_id: ClientMsgId,
+        conversation: ConversationId,
+        sender: UserId,
+        client_msg_id: ClientMsgId,
     ) -> BoxFuture<'static, Result<Option<LogEntry>, StoreError>> {
-        Box::pin(ready(Err(not_yet())))
+        let log = self.clone();
+        Box::pin(async move { log.believed(log.find_sent(conversation, sender, client_msg_id).await) })
     }
 
     fn summaries(
         &self,
-        _wanted: Vec<(ConversationId, UserId)>,
+        wanted: Vec<(ConversationId, UserId)>,
     ) -> BoxFuture<'static, Result<Vec<Option<StoredSummary>>, StoreError>> {
-        Box::pin(ready(Err(not_yet())))
+        let log = self.clone();
+        Box::pin(async move { log.believed(log.summarise(wanted).await) })
     }
 
     fn conversations_of(
         &self,
-        _user: UserId,
-        _after: Option<ConversationId>,
-        _limit: usize,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
     ) -> BoxFuture<'static, Result<Vec<ConversationId>, StoreError>> {
-        Box::pin(ready(Err(not_yet())))
+        let log = self.clone();
+        Box::pin(async move { log.believed(log.list_conversations(user, after, limit).await) })
     }
 }
