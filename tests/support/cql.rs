@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod services;
+
 use godwit::store::scylla::ScyllaOptions;
 use scylla::client::{session::Session, session_builder::SessionBuilder};
 use std::{
@@ -80,12 +82,5 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
 
 /// Where CQL is spoken.
 pub fn nodes() -> Option<Vec<String>> {
-    match std::env::var("GODWIT_TEST_CQL") {
-        Ok(nodes) => Some(nodes.split(',').map(str::to_owned).collect()),
-        Err(_) if std::env::var_os("GODWIT_TEST_WITHOUT_SERVICES").is_some() => {
-            println!("left out: no CQL server");
-            None
-        }
-        Err(_) => panic!("no CQL server: run `cargo xtask services up`, or set GODWIT_TEST_CQL=HOST:PORT"),
-    }
+    Some(services::named_by("GODWIT_TEST_CQL")?.split(',').map(str::to_owned).collect())
 }

@@ -56,9 +56,10 @@ pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize, without_services:
         let variables = services.iter().flat_map(ForTests::variables).collect();
         (services, variables)
     };
-    checks.command("tests", cargo(&["test", "--locked", "--workspace"]).envs(variables))?;
+    checks.command("tests", cargo(&["test", "--locked", "--workspace"]).envs(variables.clone()))?;
+    let benchmarks = ["test", "--locked", "-p", "godwit-bench", "--benches"];
+    checks.command("benchmarks, once each", cargo(&benchmarks).envs(variables))?;
     drop(services);
-    checks.cargo("benchmarks, once each", &["test", "--locked", "-p", "godwit-bench", "--benches"])?;
 
     if quick {
         checks.skip("replay under SIGKILL", "--quick");
