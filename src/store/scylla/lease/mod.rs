@@ -6,6 +6,8 @@
 
 mod acquire;
 mod clock;
+mod cql;
+mod statements;
 mod term;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,7 @@ mod watch;
 
 pub use acquire::{Lease, LeaseSettings, acquire};
 pub use clock::SystemClock;
+pub use cql::CqlLease;
 pub use term::Lost;
 
 use crate::store::StoreError;
@@ -73,13 +76,14 @@ pub struct Beat {
     pub number: i64,
 }
 
-/// Whether a lease is held.
+/// Whether a lease is held. The numbers are those of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
 pub enum LeaseState {
     /// It is, or its holder is gone without a word.
-    Held,
+    Held = 1,
     /// Its holder has given it back.
-    Released,
+    Released = 2,
 }
 
 /// The row of a vshard.
