@@ -1,12 +1,13 @@
-//! Every store passes the same suite. The embedded one passes it three times, because what it was told is in one of
-//! three places: in memory over its rows, in rows, or on disk for the next process.
+//! Every store passes the same suite, and so does the model that the simulators compare them with. The embedded one passes it
+//! three times, because what it was told is in one of three places: in memory over its rows, in rows, or on disk for the next
+//! process.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod store_suite;
 
 use godwit::store::embedded::{Embedded, EmbeddedOptions};
 use std::time::Duration;
-use store_suite::{Harness, disk};
+use store_suite::{Harness, disk, model_store::ModelStore};
 use tempfile::TempDir;
 
 enum Between {
@@ -73,4 +74,25 @@ mod from_rows {
 mod after_reopening {
     use super::*;
     conformance!(EmbeddedHarness::new(Between::Reopen));
+}
+
+/// The model itself.
+#[derive(Default)]
+struct ModelHarness(ModelStore);
+
+impl Harness for ModelHarness {
+    type Store = ModelStore;
+
+    fn open(&self) -> ModelStore {
+        self.0.clone()
+    }
+
+    fn between(&self, store: ModelStore) -> ModelStore {
+        store
+    }
+}
+
+mod model {
+    use super::*;
+    conformance!(ModelHarness::default());
 }

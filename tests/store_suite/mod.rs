@@ -3,8 +3,10 @@
 
 pub mod build;
 pub mod disk;
+pub mod large;
 pub mod log;
 pub mod model;
+pub mod model_store;
 pub mod rewritten;
 pub mod timers;
 pub mod users;
@@ -56,6 +58,15 @@ macro_rules! conformance {
             member_counts_follow_joins_and_leaves,
             conversations_of_a_user_come_in_pages,
             details_change,
+        );
+        conformance!(@tests $harness, large:
+            a_log_of_thousands_is_one_log,
+            a_group_of_hundreds_is_one_group,
+            what_was_left_does_not_shorten_a_page,
+            commits_of_many_conversations_at_once_stand_apart,
+            whoever_reads_sees_a_commit_whole_or_not_at_all,
+            summaries_of_many_conversations_are_of_each,
+            timers_days_apart_are_due_in_order,
         );
         conformance!(@tests $harness, rewritten:
             a_rewritten_entry_is_read_everywhere,

@@ -11,7 +11,7 @@ use godwit::{
 use godwit_proto::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Model {
     conversations: BTreeMap<ConversationId, Conversation>,
     users: Vec<UserRecord>,
@@ -21,7 +21,7 @@ pub struct Model {
     timers: BTreeMap<TimerKey, TimerRow>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Conversation {
     log: Vec<LogEntry>,
     members: BTreeMap<UserId, Member>,
