@@ -1,7 +1,10 @@
 //! The command line.
 
+mod command;
+
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use command::store::{self, StoreCommand};
 use godwit::{
     account::{Invitation, InvitationSecret},
     config::{Config, Loaded, LogFormat, Overrides},
@@ -44,6 +47,9 @@ enum Command {
     Invite(InviteArguments),
     /// Print the configuration in force as TOML, every key with what it does.
     Config(ConfigArguments),
+    /// Prepare or look at the keyspace of a store on ScyllaDB or Cassandra.
+    #[command(subcommand)]
+    Store(StoreCommand<ConfigArguments>),
 }
 
 /// Where the configuration comes from: defaults < file < GODWIT_* environment < these flags.
@@ -94,6 +100,9 @@ fn main() -> ExitCode {
         Command::Chat(arguments) => chat(*arguments),
         Command::Invite(arguments) => invite(&arguments),
         Command::Config(arguments) => print_config(&arguments),
+        Command::Store(StoreCommand::Init(arguments)) => with_store(&arguments, store::init),
+        Command::Store(StoreCommand::Migrate(arguments)) => with_store(&arguments, store::migrate),
+        Command::Store(StoreCommand::Check(arguments)) => with_store(&arguments, store::check),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -185,4 +194,8 @@ fn invite(arguments: &InviteArguments) -> Result<()> {
 fn print_config(arguments: &ConfigArguments) -> Result<()> {
     print!("{}", arguments.load()?.config.to_commented_toml()?);
     Ok(())
+}
+
+fn with_store(arguments: &ConfigArguments, work: fn(&Config) -> Result<()>) -> Result<()> {
+    work(&arguments.load()?.config)
 }

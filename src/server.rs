@@ -1,8 +1,11 @@
 //! The composition root: builds the parts, starts the cores, runs until told to stop, drains.
 
+mod cluster;
 mod data_dir;
 mod offline;
 mod settings;
+
+pub use cluster::scylla_options;
 
 use crate::{
     account::{InvitationSecret, PasswordPool, SecretError as InvitationSecretError},

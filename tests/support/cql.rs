@@ -48,6 +48,11 @@ impl Keyspace {
         }
     }
 
+    /// As the configuration names it.
+    pub fn url(&self) -> String {
+        format!("scylla://{}/{}", self.nodes.join(","), self.name)
+    }
+
     /// A session of the driver, for what a server would never do.
     pub async fn session(&self) -> Session {
         SessionBuilder::new().known_nodes(&self.nodes).build().await.unwrap()

@@ -3,7 +3,7 @@
 use super::{
     cluster::{Backend, Cluster},
     error::OpenError,
-    open_failure::{self, Doing},
+    open_failure,
     options::ScyllaOptions,
     outcome::{Failed, classify, classify_conditional, reason},
     schema,
@@ -99,11 +99,8 @@ impl Cql {
 
     /// Has the cluster prepare a statement. Do it once, when the store is opened.
     pub async fn prepare(&self, text: Text) -> Result<Statement, OpenError> {
-        let mut prepared = self
-            .session
-            .prepare(text.cql)
-            .await
-            .map_err(|error| open_failure::of_prepare(&Doing(&format!("prepare {}", text.name)), &error))?;
+        let mut prepared =
+            self.session.prepare(text.cql).await.map_err(|error| open_failure::of_prepare(text.name, &error))?;
         let profile = match text.kind {
             StatementKind::Read => &self.read,
             StatementKind::SerialRead | StatementKind::Conditional => &self.conditional,

@@ -35,6 +35,14 @@ pub enum OpenError {
     /// The cluster wants to know who this is.
     #[error("the cluster asks for a user and a password. Set scylla.user and scylla.password_file")]
     LoginMissing,
+    /// The password cannot be read.
+    #[error("cannot read a password from {}: {reason}. scylla.password_file has the password of scylla.user and nothing else", .path.display())]
+    PasswordFile {
+        /// As configured.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The cluster does not let this user in.
     #[error("the cluster refuses the user {user}: {reason}. Check scylla.user and what is in scylla.password_file")]
     LoginRefused {
@@ -107,6 +115,43 @@ pub enum OpenError {
         /// As configured.
         keyspace: String,
     },
+    /// The keyspace has no rows in the data centre where requests go.
+    #[error(
+        "the keyspace {keyspace} has no replicas in the data centre {datacenter} ({replication}). Set scylla.datacenter to one          that has, or give it some: ALTER KEYSPACE {keyspace} WITH replication = \
+         {{'class': 'NetworkTopologyStrategy', '{datacenter}': 3}}, and repair"
+    )]
+    NoReplicas {
+        /// As configured.
+        keyspace: String,
+        /// Where requests go.
+        datacenter: String,
+        /// What there is.
+        replication: String,
+    },
+    /// More replicas than nodes: nothing could be written.
+    #[error(
+        "the data centre {datacenter} has {nodes} node(s), too few for {factor} replicas. Set scylla.replication to \
+         what it has, or add nodes first"
+    )]
+    TooFewNodes {
+        /// Where requests go.
+        datacenter: String,
+        /// As configured.
+        factor: usize,
+        /// What there is.
+        nodes: usize,
+    },
+    /// A statement is not what the tables look like.
+    #[error(
+        "the statement {statement} does not fit the tables: {reason}. Run `godwit store check`; it says what is missing in the \
+         keyspace"
+    )]
+    Statement {
+        /// Its name.
+        statement: &'static str,
+        /// In the cluster's words.
+        reason: String,
+    },
     /// The tables are not there, or not as they should be.
     #[error(
         "the keyspace {keyspace} has schema {found}, and this version of godwit needs {known}. Run `godwit store migrate`"
@@ -115,9 +160,9 @@ pub enum OpenError {
         /// As configured.
         keyspace: String,
         /// What is there; 0: nothing.
-        found: u32,
+        found: i32,
         /// What is needed.
-        known: u32,
+        known: i32,
     },
     /// A newer version of godwit has migrated the keyspace.
     #[error(
@@ -128,9 +173,9 @@ pub enum OpenError {
         /// As configured.
         keyspace: String,
         /// What is there.
-        found: u32,
+        found: i32,
         /// What is understood.
-        known: u32,
+        known: i32,
     },
     /// Another server migrates, and does not come to an end.
     #[error(

@@ -22,8 +22,13 @@ pub(super) fn of_session(options: &ScyllaOptions, error: &NewSessionError) -> Op
 }
 
 /// A statement could not be prepared.
-pub(super) fn of_prepare(doing: &Doing<'_>, error: &PrepareError) -> OpenError {
-    failed(doing, error)
+pub(super) fn of_prepare(statement: &'static str, error: &PrepareError) -> OpenError {
+    match error {
+        PrepareError::AllAttemptsFailed {
+            first_attempt: RequestAttemptError::DbError(DbError::Invalid | DbError::SyntaxError, reason),
+        } => OpenError::Statement { statement, reason: reason.clone() },
+        _ => failed(&Doing("prepare statements"), error),
+    }
 }
 
 /// A statement was not executed.

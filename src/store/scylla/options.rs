@@ -1,7 +1,12 @@
 //! What a store on ScyllaDB or Cassandra is opened with.
 
 use super::error::OpenError;
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 const KIB: usize = 1024;
@@ -25,6 +30,8 @@ pub struct ScyllaOptions {
     pub replication_factor: Option<NonZeroUsize>,
     /// Whether opening creates what is missing. Without it, a missing or old schema is an error that names the command.
     pub migrate: bool,
+    /// How long a server that migrates may be silent before another one goes on in its place.
+    pub migration_silence_max: Duration,
     /// How long one request may take. What a write did is unknown after that.
     pub request_timeout: Duration,
     /// How long a connection may take to come about.
@@ -57,10 +64,10 @@ pub struct TlsOptions {
 }
 
 impl ScyllaOptions {
-    /// The defaults, for a cluster and a keyspace.
+    /// The defaults, for a cluster and a keyspace. Nodes are named as in [`ScyllaOptions::from_url`].
     pub fn new(nodes: Vec<String>, keyspace: impl Into<String>) -> Self {
         Self {
-            nodes,
+            nodes: nodes.into_iter().map(|node| with_port(&node).unwrap_or(node)).collect(),
             keyspace: keyspace.into(),
             user: None,
             password: None,
@@ -68,6 +75,7 @@ impl ScyllaOptions {
             datacenter: None,
             replication_factor: None,
             migrate: true,
+            migration_silence_max: Duration::from_secs(15),
             request_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(5),
             connections_per_host: NonZeroUsize::MIN.saturating_add(2),
@@ -99,6 +107,18 @@ impl ScyllaOptions {
             with_port(host).ok_or_else(|| wrong("a node is HOST or HOST:PORT, an IPv6 address in brackets"))
         });
         Ok(Self::new(nodes.collect::<Result<_, _>>()?, keyspace))
+    }
+
+    /// Takes the password of the user from a file, a line break at its end aside.
+    pub fn read_password(&mut self, path: &Path) -> Result<(), OpenError> {
+        let wrong = |reason: String| OpenError::PasswordFile { path: path.to_owned(), reason };
+        let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?);
+        let password = text.trim_end_matches(['\r', '\n']);
+        if password.is_empty() {
+            return Err(wrong("it is empty".to_owned()));
+        }
+        self.password = Some(Zeroizing::new(password.to_owned()));
+        Ok(())
     }
 }
 

@@ -1,0 +1,3 @@
+//! What the command line can do beside serving.
+
+pub mod store;
