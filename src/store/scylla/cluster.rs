@@ -49,6 +49,10 @@ pub struct Cluster {
     nodes: Vec<ClusterNode>,
 }
 
+/// A node that does not say anything for so long is asked whether it is there; if it does not answer for as long again, its
+/// connections are closed and others are used.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
 /// A change of the schema takes seconds on a busy cluster.
 const SCHEMA_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -60,13 +64,11 @@ impl Cluster {
             .request_timeout(Some(SCHEMA_REQUEST_TIMEOUT))
             .retry_policy(Arc::new(DefaultRetryPolicy::new()))
             .build();
-        let session = session_builder(options)?
+        let builder = session_builder(options)?
             .pool_size(PoolSize::PerHost(NonZeroUsize::MIN))
             .fetch_schema_metadata(false)
-            .default_execution_profile_handle(profile.into_handle())
-            .build()
-            .await
-            .map_err(|error| open_failure::of_session(options, &error))?;
+            .default_execution_profile_handle(profile.into_handle());
+        let session = open(options, &builder).await?;
         let nodes = nodes(&session, options).await?;
         let (backend, version) = version(&session, options, &nodes).await?;
         let datacenter = datacenter(options, &nodes)?;
@@ -110,6 +112,16 @@ pub(super) fn session_builder(options: &ScyllaOptions) -> Result<SessionBuilder,
         builder = builder.tls_context(Some(TlsContext::from(tls::client_config(tls)?)));
     }
     Ok(builder)
+}
+
+/// Opens a session, or gives up: whoever listens there may never say a word.
+pub(super) async fn open(options: &ScyllaOptions, builder: &SessionBuilder) -> Result<Session, OpenError> {
+    let nodes = u32::try_from(options.nodes.len()).unwrap_or(u32::MAX);
+    let patience = (options.connect_timeout + 3 * KEEPALIVE).saturating_mul(nodes);
+    match tokio::time::timeout(patience, builder.build()).await {
+        Ok(result) => result.map_err(|error| open_failure::of_session(options, &error)),
+        Err(_) => Err(open_failure::silence(options, patience)),
+    }
 }
 
 async fn nodes(session: &Session, options: &ScyllaOptions) -> Result<Vec<ClusterNode>, OpenError> {

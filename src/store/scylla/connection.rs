@@ -81,7 +81,7 @@ impl Cql {
             .keyspaces_to_fetch([&options.keyspace])
             .fetch_full_schema_metadata(false)
             .use_keyspace(&options.keyspace, false);
-        let session = builder.build().await.map_err(|error| open_failure::of_session(options, &error))?;
+        let session = super::cluster::open(options, &builder).await?;
         let nodes = DefaultPolicy::builder().prefer_datacenter(cluster.datacenter().to_owned()).build();
         Ok(Self {
             session,

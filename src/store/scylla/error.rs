@@ -53,7 +53,7 @@ pub enum OpenError {
     },
     /// The user may not do what has to be done.
     #[error(
-        "the cluster does not allow the user {user} to {what}: {reason}. Let an administrator grant it (GRANT … ON KEYSPACE \
+        "the cluster does not allow the user {user} to {what}: {reason}. Let an administrator grant it (GRANT ALL PERMISSIONS ON KEYSPACE \
          {keyspace} TO {user}), or run `godwit store init` as a user who may"
     )]
     NotAllowed {
@@ -79,7 +79,8 @@ pub enum OpenError {
     /// Both ends speak TLS and do not agree.
     #[error(
         "no node of {nodes} agrees on TLS: {reason}. The nodes' certificates must be signed by who is in scylla.ca_file and \
-         name the nodes' IP addresses; if the cluster wants to see a certificate, set scylla.cert_file and scylla.key_file"
+         name the nodes' IP addresses; if the cluster wants to see a certificate, set scylla.cert_file and scylla.key_file; if it \
+         speaks no TLS at all, do not set scylla.ca_file"
     )]
     Tls {
         /// As configured.

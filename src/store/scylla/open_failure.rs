@@ -5,7 +5,7 @@ use scylla::errors::{
     ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, ExecutionError, MetadataError,
     NewSessionError, PrepareError, RequestAttemptError,
 };
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 /// What is being done, in words that follow "the cluster cannot".
 pub(super) struct Doing<'a>(pub &'a str);
@@ -19,6 +19,12 @@ pub(super) fn of_session(options: &ScyllaOptions, error: &NewSessionError) -> Op
         })) => of_connection(options, last_connection_error),
         _ => OpenError::Unreachable { nodes: nodes(options), reason: error.to_string() },
     }
+}
+
+/// Somebody listens, and does not speak.
+pub(super) fn silence(options: &ScyllaOptions, patience: Duration) -> OpenError {
+    let reason = format!("connections are taken, and nothing is said on them for {} s", patience.as_secs());
+    OpenError::Unreachable { nodes: nodes(options), reason }
 }
 
 /// A statement could not be prepared.
@@ -57,6 +63,10 @@ fn of_connection(options: &ScyllaOptions, error: &ConnectionError) -> OpenError 
             ConnectionSetupRequestErrorKind::MissingAuthentication => OpenError::LoginMissing,
             ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, reason) => {
                 OpenError::LoginRefused { user: options.user.clone().unwrap_or_default(), reason: reason.clone() }
+            }
+            // A node that does not like this end's certificate says so when everything seems settled.
+            ConnectionSetupRequestErrorKind::BrokenConnection(broken) if options.tls.is_some() => {
+                OpenError::Tls { nodes: nodes(options), reason: broken.to_string() }
             }
             _ => OpenError::Unreachable { nodes: nodes(options), reason: error.to_string() },
         },

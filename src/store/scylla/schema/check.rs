@@ -10,6 +10,7 @@ use super::{
 use crate::store::scylla::{
     cluster::Cluster,
     error::OpenError,
+    lease::LeaseState,
     open_failure::{self, Doing},
 };
 use std::{
@@ -129,8 +130,7 @@ fn what_is_missing(table: &TableShape, columns: &Columns) -> Option<Finding> {
     }
 }
 
-/// In the column `state`; anything else is a lease that was given back.
-const HELD: i8 = 1;
+const RELEASED: i8 = LeaseState::Released as i8;
 
 fn wall_us() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -149,9 +149,9 @@ async fn leases(cluster: &Cluster) -> Result<Vec<Finding>, OpenError> {
         let address = address.unwrap_or_default();
         let left_s = (until_us.unwrap_or(0) - wall_us()) / 1_000_000;
         let says = match state {
-            Some(HELD) if left_s >= 0 => format!("held by {address}, for {left_s} s at least"),
-            Some(HELD) => format!("{address} had it and has been silent since {} s; the next server takes it", -left_s),
-            _ => format!("{address} gave it back; the next server takes it"),
+            Some(RELEASED) => format!("{address} gave it back; the next server takes it"),
+            _ if left_s >= 0 => format!("held by {address}, for {left_s} s at least"),
+            _ => format!("{address} had it, and is silent since {} s; the next server takes it", -left_s),
         };
         findings.push(well("lease", format!("node {node}: {says}")));
     }
