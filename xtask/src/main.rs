@@ -39,6 +39,9 @@ enum Command {
     Services {
         #[command(subcommand)]
         action: services::Action,
+        /// Where they keep everything, and what tells them from others that run besides. By default target/services.
+        #[arg(long, global = true)]
+        directory: Option<PathBuf>,
     },
     /// Run the benchmarks, or compare the working tree with another revision.
     Bench(bench::Options),
@@ -53,7 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test { quick, corpus, limit, without_services } => test::run(quick, corpus, limit, without_services),
-        Command::Services { action } => services::run(&action),
+        Command::Services { action, directory } => services::run(&action, directory),
         Command::Bench(options) => bench::run(&options),
         Command::Generate { check } => generate::run(check),
     };

@@ -1,6 +1,10 @@
 //! The servers that tests use: those that the environment names, else those that run, else new ones.
 
-use super::{Endpoints, Wanted, cql, down, open, redis, state::Service, up};
+use super::{
+    Endpoints, Wanted, cql, down, redis,
+    state::{Directory, Service},
+    up, usual_directory,
+};
 use anyhow::{Context, Result};
 use std::{
     env,
@@ -43,12 +47,14 @@ impl ForTests {
         if cql.is_some() && redis.is_some() {
             return Ok(Self { endpoints: Endpoints { cql: Vec::new(), redis: None }, started: false });
         }
-        let runs_already = open()?.state()?.is_some_and(|state| state.services.iter().any(Service::runs));
+        let path = usual_directory();
+        let runs_already =
+            Directory::open(&path)?.state()?.is_some_and(|state| state.services.iter().any(Service::runs));
         if !runs_already {
             take_down_when_interrupted()?;
         }
         let wanted = Wanted { shape: None, cql: cql.is_none(), redis: redis.is_none(), containers: true };
-        let (mut endpoints, _) = up(&wanted)?;
+        let (mut endpoints, _) = up(&path, &wanted)?;
         if cql.is_some() {
             endpoints.cql.clear();
         }
@@ -67,7 +73,7 @@ impl ForTests {
 impl Drop for ForTests {
     fn drop(&mut self) {
         if self.started
-            && let Err(error) = down()
+            && let Err(error) = down(&usual_directory())
         {
             eprintln!("taking the services down: {error:#}");
         }
@@ -112,7 +118,7 @@ fn take_down_when_interrupted() -> Result<()> {
             }
         });
         eprintln!("interrupted; taking the services down");
-        let _ = down();
+        let _ = down(&usual_directory());
         process::exit(130);
     });
     Ok(())

@@ -23,7 +23,12 @@ use clap::Subcommand;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::{Deserialize, Serialize};
 use state::{Directory, Kind, Runs, Service, State};
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Instant};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// What can be done with them.
 #[derive(Subcommand)]
@@ -95,19 +100,20 @@ impl Endpoints {
     }
 }
 
-/// Runs a command of the command line.
-pub fn run(action: &Action) -> Result<()> {
+/// Runs a command of the command line on the services of one directory.
+pub fn run(action: &Action, directory: Option<PathBuf>) -> Result<()> {
+    let path = directory.unwrap_or_else(usual_directory);
     match *action {
         Action::Up { nodes, durable, without_containers } => {
             let shape = Shape { nodes, durable };
             let started = Instant::now();
             let (_, file) =
-                up(&Wanted { shape: Some(shape), cql: true, redis: true, containers: !without_containers })?;
+                up(&path, &Wanted { shape: Some(shape), cql: true, redis: true, containers: !without_containers })?;
             eprintln!("up after {:.1} s; for tests: . {}", started.elapsed().as_secs_f32(), file.display());
-            status()
+            status(&path)
         }
-        Action::Down => down(),
-        Action::Status => status(),
+        Action::Down => down(&path),
+        Action::Status => status(&path),
     }
 }
 
@@ -125,8 +131,8 @@ struct Wanted {
 }
 
 /// Has it all run and answer; says where, and which file has the variables. What this starts in vain it stops again.
-fn up(wanted: &Wanted) -> Result<(Endpoints, PathBuf)> {
-    let directory = open()?;
+fn up(path: &Path, wanted: &Wanted) -> Result<(Endpoints, PathBuf)> {
+    let directory = Directory::open(path)?;
     let state = match directory.state()? {
         Some(state) if state.services.iter().any(Service::runs) => again(&directory, state, wanted)?,
         gone => {
@@ -164,8 +170,8 @@ fn again(directory: &Directory, mut state: State, wanted: &Wanted) -> Result<Sta
 }
 
 /// Stops what was started; nothing happens when nothing was.
-fn down() -> Result<()> {
-    let directory = open()?;
+fn down(path: &Path) -> Result<()> {
+    let directory = Directory::open(path)?;
     match directory.state()? {
         Some(state) => directory.clear(&state),
         None => {
@@ -175,8 +181,8 @@ fn down() -> Result<()> {
     }
 }
 
-fn status() -> Result<()> {
-    let directory = open()?;
+fn status(path: &Path) -> Result<()> {
+    let directory = Directory::open(path)?;
     let Some(state) = directory.state()? else { bail!("nothing was started; `cargo xtask services up` starts it") };
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
@@ -206,8 +212,8 @@ fn status() -> Result<()> {
     Ok(())
 }
 
-fn open() -> Result<Directory> {
-    Directory::open(&workspace::target_dir().join("services"))
+fn usual_directory() -> PathBuf {
+    workspace::target_dir().join("services")
 }
 
 fn nodes(text: &str) -> Result<usize, String> {

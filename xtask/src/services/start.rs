@@ -5,10 +5,11 @@ use super::{
     container::{self, Container},
     jars, packages, ready, redis,
     state::{Directory, Kind, Runs, Service, State},
+    usual_directory,
 };
 use anyhow::{Context, Result};
 use std::{
-    fs,
+    fs::{self, File},
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
@@ -18,6 +19,11 @@ const CQL_PORT: u16 = 9042;
 /// Starts what is wanted and waits until it answers. What was started in vain is stopped, and nothing of it is left but its log.
 pub fn anew(directory: &Directory, wanted: &Wanted) -> Result<State> {
     let shape = wanted.shape.unwrap_or(Shape::SINGLE);
+    // Two that start at the same time, in directories of their own, would take the same ports, and fetch the same jars.
+    let shared = usual_directory();
+    fs::create_dir_all(&shared)?;
+    let starting = File::create(shared.join("starting"))?;
+    starting.lock().context("waiting for other services to start")?;
     let engine = wanted.containers.then(container::engine).flatten().filter(|engine| has_images(engine, wanted));
     let mut state = State { shape, services: Vec::new() };
     let started = match engine {
@@ -86,7 +92,7 @@ fn as_processes(directory: &Directory, wanted: &Wanted, state: &mut State) -> Re
     if wanted.cql {
         let advice = "no CQL server to test with, and GODWIT_TEST_CQL names none";
         let java = packages::java().context(advice)?;
-        let jars = jars::fetch(&directory.path).context(advice)?;
+        let jars = jars::fetch(&usual_directory().canonicalize()?).context(advice)?;
         let addresses = addresses(state.shape.nodes);
         let cql_port = ready::free_port(CQL_PORT, &addresses)?;
         let storage_port = ready::free_port(cassandra::STORAGE_PORT, &addresses)?;
