@@ -146,13 +146,33 @@ metrics! {
     STORE_ACTIVATIONS = "godwit_store_activations_total", Kind::Counter, Count;
     /// Conversations that were taken over from a former owner.
     STORE_SEALS = "godwit_store_seals_total", Kind::Counter, Count;
+    /// Lines of conversation lists, and whole lists of a user's conversations, by where they were read: redis; or the store,
+    /// because of what was missing in Redis, behind (a change was on its way there) or away.
+    SUMMARIES = "godwit_summaries_total", Kind::Counter, Count;
+    /// Lines and lists that were made from the store and written to Redis.
+    SUMMARY_REBUILDS = "godwit_summary_rebuilds_total", Kind::Counter, Count;
+    /// How often nothing of a slice of the summaries in Redis was believed any more, by reason: unanswered (a write), lost (by
+    /// Redis), overflow (of what waits to be written), newer (an owner). Each costs rebuilds of a 256th of all summaries.
+    SUMMARY_GENERATIONS = "godwit_summary_generations_total", Kind::Counter, Count;
+    /// Lines and lists in Redis that were compared with the store.
+    SUMMARY_AUDITS = "godwit_summary_audits_total", Kind::Counter, Count;
+    /// Those of them that were wrong, and were repaired. Anything but 0 is a fault of the server: please report it.
+    SUMMARY_MISMATCH = "godwit_summary_mismatch_total", Kind::Counter, Count;
+    /// Changes of summaries that wait to be written to Redis.
+    SUMMARY_QUEUE_DEPTH = "godwit_summary_queue_depth", Kind::Gauge, Count;
+    /// Whether Redis answers: 1 or 0. Without it lists are read from the store.
+    REDIS_UP = "godwit_redis_up", Kind::Gauge, Count;
+    /// Time of one round trip to Redis, by kind: read, write, audit.
+    REDIS_ROUND_TRIP_SECONDS = "godwit_redis_round_trip_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
+    /// Round trips to Redis without an answer, by kind.
+    REDIS_ERRORS = "godwit_redis_errors_total", Kind::Counter, Count;
     /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
 }
 
 /// The label of [`HANDSHAKES`], [`PASSWORDS`], [`OFFLINE_NOTICES`] and [`LEASE_RENEWALS`].
 pub const OUTCOME: &str = "outcome";
-/// The label of [`STORE_REFUSED`] and [`STORE_STATEMENT_FAILURES`].
+/// The label of [`STORE_REFUSED`], [`STORE_STATEMENT_FAILURES`] and [`SUMMARY_GENERATIONS`].
 pub const REASON: &str = "reason";
 /// The label of [`STORE_READS`].
 pub const HOW: &str = "how";
@@ -160,6 +180,10 @@ pub const HOW: &str = "how";
 pub const CODE: &str = "code";
 /// The label of what the store asks of a database: the statement's name in the source.
 pub const STATEMENT: &str = "statement";
+/// The label of [`SUMMARIES`].
+pub const SOURCE: &str = "source";
+/// The label of [`REDIS_ROUND_TRIP_SECONDS`] and [`REDIS_ERRORS`].
+pub const KIND: &str = "kind";
 /// The label of what each core counts for itself.
 pub const CORE: &str = "core";
 
