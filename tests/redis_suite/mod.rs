@@ -3,6 +3,8 @@
 
 pub mod doubt;
 pub mod proxy;
+#[path = "../support/services.rs"]
+mod services;
 
 use crate::store_suite::disk;
 use godwit::store::{
@@ -24,14 +26,7 @@ pub static RUNTIME: LazyLock<Runtime> =
 
 /// The server to use. `None`: tests that need one are left out.
 pub fn server() -> Option<String> {
-    match std::env::var("GODWIT_TEST_REDIS") {
-        Ok(url) => Some(url),
-        Err(_) if std::env::var_os("GODWIT_TEST_WITHOUT_SERVICES").is_some() => {
-            println!("left out: no Redis");
-            None
-        }
-        Err(_) => panic!("no Redis: run `cargo xtask services up`, or set GODWIT_TEST_REDIS=redis://HOST:PORT"),
-    }
+    services::named_by("GODWIT_TEST_REDIS")
 }
 
 /// Keys of one test, which are gone when it ends.
