@@ -5,6 +5,7 @@
 
 mod cluster;
 pub mod connection;
+mod driver_tables;
 mod error;
 pub mod fence;
 mod inventory;
@@ -21,6 +22,7 @@ mod tls;
 
 pub use cluster::{Backend, Cluster, ClusterNode};
 pub use connection::{Conditional, Cql};
+pub use driver_tables::DriverTables;
 pub use error::OpenError;
 pub use inventory::Lists;
 pub use options::{ScyllaOptions, TlsOptions};
