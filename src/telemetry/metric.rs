@@ -166,6 +166,8 @@ metrics! {
     REDIS_ROUND_TRIP_SECONDS = "godwit_redis_round_trip_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
     /// Round trips to Redis without an answer, by kind.
     REDIS_ERRORS = "godwit_redis_errors_total", Kind::Counter, Count;
+    /// Acked positions that are only in memory.
+    STORE_ACKED_BEHIND = "godwit_store_acked_behind", Kind::Gauge, Count;
     /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
 }

@@ -13,11 +13,13 @@ pub mod log;
 mod open_failure;
 mod options;
 mod outcome;
+mod owned;
 pub mod schema;
 mod statement;
 mod statements;
 pub mod tables;
 mod tls;
+pub mod users;
 
 pub use cluster::{Backend, Cluster, ClusterNode};
 pub use connection::{Conditional, Cql};
