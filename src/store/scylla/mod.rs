@@ -18,6 +18,7 @@ pub mod schema;
 mod statement;
 mod statements;
 pub mod tables;
+pub mod timers;
 mod tls;
 pub mod users;
 
