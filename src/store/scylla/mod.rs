@@ -14,11 +14,14 @@ pub mod log;
 mod open_failure;
 mod options;
 mod outcome;
+mod owned;
 pub mod schema;
 mod statement;
 mod statements;
 pub mod tables;
+pub mod timers;
 mod tls;
+pub mod users;
 
 pub use cluster::{Backend, Cluster, ClusterNode};
 pub use connection::{Conditional, Cql};
