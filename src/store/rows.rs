@@ -299,7 +299,7 @@ fn bans(rows: &[BanRow]) -> Result<Bans, DamagedRow> {
     rows.iter().map(|row| Ok(Ban { user: user_id(row.user)?, until_ms: row.until_ms })).collect()
 }
 
-fn user_id(raw: u64) -> Result<UserId, DamagedRow> {
+pub(in crate::store) fn user_id(raw: u64) -> Result<UserId, DamagedRow> {
     UserId::new(raw).map_err(|error| DamagedRow(error.to_string()))
 }
 

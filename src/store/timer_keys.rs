@@ -39,16 +39,23 @@ pub(in crate::store) fn timer_of_owner(due: DueTimer) -> DueTimerBytes {
 /// The timer that a key of [`timer`] names.
 pub(in crate::store) fn timer_key(key: &[u8]) -> Result<TimerKey, DamagedRow> {
     let key: &TimerKeyBytes = key.try_into().map_err(|_| damaged("timer"))?;
-    let [kind, tag, rest @ ..] = key;
-    let (owner, id) = rest.split_at(16);
+    let (owner, id) = key.split_at(18);
+    let (kind, owner) = self::owner(owner)?;
+    let id = id.try_into().map(TimerId).map_err(|_| damaged("timer"))?;
+    Ok(TimerKey { kind, owner, id })
+}
+
+/// Kind and owner that a key of [`timers`] names.
+pub(in crate::store) fn owner(key: &[u8]) -> Result<(TimerKind, TimerOwner), DamagedRow> {
+    let key: &[u8; 18] = key.try_into().map_err(|_| damaged("owner of timers"))?;
+    let [kind, tag, owner @ ..] = key;
     let owner = match *tag {
         OWNED_BY_USER => UserId::new(number(&owner[..8])?).ok().map(TimerOwner::User),
         OWNED_BY_CONVERSATION => ConversationId::from_slice(owner).ok().map(TimerOwner::Conversation),
         _ => None,
     };
     let owner = owner.ok_or_else(|| DamagedRow("a timer of nobody".to_owned()))?;
-    let id = id.try_into().map(TimerId).map_err(|_| damaged("timer"))?;
-    Ok(TimerKey { kind: TimerKind(*kind), owner, id })
+    Ok((TimerKind(*kind), owner))
 }
 
 /// The timer that a key of [`due_timer`] names.

@@ -166,6 +166,18 @@ metrics! {
     REDIS_ROUND_TRIP_SECONDS = "godwit_redis_round_trip_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
     /// Round trips to Redis without an answer, by kind.
     REDIS_ERRORS = "godwit_redis_errors_total", Kind::Counter, Count;
+    /// Acked positions that are only in memory.
+    STORE_ACKED_BEHIND = "godwit_store_acked_behind", Kind::Gauge, Count;
+    /// Changes of timers that wait to be written.
+    STORE_TIMER_QUEUE_DEPTH = "godwit_store_timer_queue_depth", Kind::Gauge, Count;
+    /// Timers that were written or removed; several changes of one that came together count once.
+    STORE_TIMERS_WRITTEN = "godwit_store_timers_written_total", Kind::Counter, Count;
+    /// Stretches of time that are over and are not looked at any more.
+    STORE_TIMER_BUCKETS_CLOSED = "godwit_store_timer_buckets_closed_total", Kind::Counter, Count;
+    /// Rows of indexes that a crash left behind and that were put right.
+    STORE_TIMERS_REPAIRED = "godwit_store_timers_repaired_total", Kind::Counter, Count;
+    /// Time of looking for what is over.
+    STORE_TIMER_SWEEP_SECONDS = "godwit_store_timer_sweep_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
     /// Passwords checked or hashed, by outcome: right, wrong, hashed, overloaded, failed.
     PASSWORDS = "godwit_passwords_total", Kind::Counter, Count;
 }

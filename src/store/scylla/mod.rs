@@ -5,6 +5,7 @@
 
 mod cluster;
 pub mod connection;
+mod driver_tables;
 mod error;
 pub mod fence;
 mod inventory;
@@ -13,14 +14,18 @@ pub mod log;
 mod open_failure;
 mod options;
 mod outcome;
+mod owned;
 pub mod schema;
 mod statement;
 mod statements;
 pub mod tables;
+pub mod timers;
 mod tls;
+pub mod users;
 
 pub use cluster::{Backend, Cluster, ClusterNode};
 pub use connection::{Conditional, Cql};
+pub use driver_tables::DriverTables;
 pub use error::OpenError;
 pub use inventory::Lists;
 pub use options::{ScyllaOptions, TlsOptions};

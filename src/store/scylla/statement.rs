@@ -108,6 +108,11 @@ impl WriteBatch {
         Batch::new_with_statements(BatchType::Unlogged, statements)
     }
 
+    /// What metrics call it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// How many statements are in it.
     pub fn len(&self) -> usize {
         self.values.len()

@@ -48,8 +48,9 @@ impl Lists {
 impl Inventory for Lists {
     fn accounts(&self, page: Page) -> BoxFuture<'static, Result<Listed<UserRecord>, StoreError>> {
         self.run(|inner| async move {
-            let rows: Listed<(Vec<u8>,)> = inner.page(&inner.statements.accounts, page).await?;
-            rows.map(|(record,)| Some(UserRow::read(&record).map_err(damaged)).transpose())
+            let rows: Listed<(i64, Vec<u8>)> = inner.page(&inner.statements.accounts, page).await?;
+            // 0: nobody has the name, it is only marked.
+            rows.map(|(user, record)| (user != 0).then(|| UserRow::read(&record).map_err(damaged)).transpose())
         })
     }
 
@@ -129,7 +130,7 @@ fn token((user, device, hash, device_name, expires_ms): TokenColumns) -> Result<
         user: user_id(user)?,
         device: device_id(&device)?,
         device_name,
-        expires_ms: number(expires_ms)?,
+        expires_ms: expires_ms.cast_unsigned(),
     }))
 }
 

@@ -29,7 +29,7 @@ impl Statements {
     }
 }
 
-const ALL_ACCOUNTS: Text = Text::read("all_accounts", "SELECT record FROM user_names");
+const ALL_ACCOUNTS: Text = Text::read("all_accounts", "SELECT user_id, record FROM user_names");
 const ALL_INVITATIONS: Text = Text::read("all_invitations", "SELECT invitation, user_id, name_key FROM invitations");
 const NAMED: Text = Text::serial_read("named", "SELECT user_id FROM user_names WHERE name_key = ?");
 const ALL_TOKENS: Text = Text::read("all_tokens", "SELECT user_id, device, hash, name, expires_ms FROM devices");

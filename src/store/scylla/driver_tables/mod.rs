@@ -1,0 +1,272 @@
+//! The tables of conversations on a cluster.
+
+mod statements;
+
+use super::{
+    connection::Cql,
+    error::OpenError,
+    statement::WriteBatch,
+    tables::{LogHead, LogRow, LogState, LogTables, MemberCell, MembershipState, Mutation, Rows, Written},
+};
+use crate::store::{Direction, StoreError};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use godwit_proto::{ConversationId, Seq, UserId};
+use statements::Statements;
+use std::{sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::Semaphore};
+
+/// How long a row stays that says that somebody has left, in seconds: longer than anything can be on its way that was written
+/// before it, and would count again without it.
+const LEFT_STAYS_S: i32 = 3 * 24 * 3600;
+/// A row that stays.
+const FOREVER: i32 = 0;
+
+/// [`LogTables`] through the session that everything else goes through. Clones share it.
+#[derive(Clone)]
+pub struct DriverTables(Arc<Inner>);
+
+struct Inner {
+    cql: Arc<Cql>,
+    statements: Statements,
+    runtime: Handle,
+    /// Of the reads that may be on their way.
+    reads: Semaphore,
+}
+
+impl DriverTables {
+    /// Prepares what is said to the cluster. Work is done on `runtime`, whoever asks for it and wherever.
+    pub async fn prepare(cql: Arc<Cql>, runtime: Handle, reads_in_flight_max: usize) -> Result<Self, OpenError> {
+        let statements = Statements::prepare(&cql).await?;
+        let reads = Semaphore::new(reads_in_flight_max);
+        Ok(Self(Arc::new(Inner { cql, statements, runtime, reads })))
+    }
+
+    fn read<T: Send + 'static, F>(
+        &self,
+        work: impl FnOnce(Arc<Inner>) -> F + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let inner = self.0.clone();
+        let task = self.0.runtime.spawn(async move {
+            let shared = inner.clone();
+            // Nobody closes it.
+            let _permit = inner.reads.acquire().await;
+            work(shared).await
+        });
+        Box::pin(async move {
+            task.await.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("the store has stopped: {error}"))))
+        })
+    }
+}
+
+impl LogTables for DriverTables {
+    fn write(&self, mutation: Mutation) -> BoxFuture<'static, Written> {
+        let inner = self.0.clone();
+        let task = self.0.runtime.spawn(async move {
+            let batch = batch(&inner.statements, mutation);
+            inner.cql.batch(&batch).await
+        });
+        Box::pin(async move { task.await.unwrap_or(Written::Unknown) })
+    }
+
+    fn log_head(
+        &self,
+        conversation: ConversationId,
+        bucket: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Option<LogHead>, StoreError>> {
+        type Columns = (Option<i64>, Option<i64>, Option<Bytes>, Option<i64>, Option<Bytes>);
+        self.read(move |inner| async move {
+            let values = (key(conversation), number(bucket), count(limit));
+            let rows = inner.cql.rows::<Columns>(&inner.statements.log_head, values).await?;
+            let mut state = None;
+            let mut entries = Vec::with_capacity(rows.len());
+            for (head, epoch, pending, seq, entry) in rows {
+                if let (Some(head), Some(epoch), Some(pending)) = (head, epoch, pending) {
+                    state = Some(LogState { head: Seq(unsigned(head)), epoch: unsigned(epoch), pending });
+                }
+                if let (Some(seq), Some(entry)) = (seq, entry) {
+                    entries.push(LogRow { seq: Seq(unsigned(seq)), entry });
+                }
+            }
+            Ok(state.map(|state| LogHead { state, rows: entries }))
+        })
+    }
+
+    fn log_rows(
+        &self,
+        conversation: ConversationId,
+        bucket: u64,
+        (from, to): (Seq, Seq),
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<LogRow>, StoreError>> {
+        self.read(move |inner| async move {
+            let statement = match direction {
+                Direction::Forward => &inner.statements.log_forward,
+                Direction::Backward => &inner.statements.log_backward,
+            };
+            let values = (key(conversation), number(bucket), number(from.0), number(to.0), count(limit));
+            let rows = inner.cql.rows::<(i64, Option<Bytes>)>(statement, values).await?.into_iter();
+            let rows = rows.filter_map(|(seq, entry)| Some(LogRow { seq: Seq(unsigned(seq)), entry: entry? }));
+            Ok(match direction {
+                Direction::Forward => rows.collect(),
+                Direction::Backward => rows.rev().collect(),
+            })
+        })
+    }
+
+    fn meta(&self, conversation: ConversationId) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>> {
+        self.read(move |inner| async move {
+            let row = inner.cql.row::<(Option<Bytes>,)>(&inner.statements.meta, (key(conversation),)).await?;
+            Ok(row.and_then(|(meta,)| meta))
+        })
+    }
+
+    fn members(&self, conversation: ConversationId) -> BoxFuture<'static, Result<Vec<MemberCell>, StoreError>> {
+        type Columns = (Option<i64>, Option<Bytes>);
+        self.read(move |inner| async move {
+            let rows = inner.cql.rows_paged::<Columns>(&inner.statements.members, (key(conversation),)).await?;
+            let cell = |(user, member): Columns| {
+                let user = UserId::new(user?.cast_unsigned()).ok()?;
+                Some(MemberCell { user, member: member? })
+            };
+            Ok(rows.into_iter().filter_map(cell).collect())
+        })
+    }
+
+    fn member(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> BoxFuture<'static, Result<Option<MemberCell>, StoreError>> {
+        self.read(move |inner| async move {
+            let values = (key(conversation), user.as_u64().cast_signed());
+            let row = inner.cql.row::<(Option<Bytes>,)>(&inner.statements.member, values).await?;
+            Ok(row.and_then(|(member,)| member).map(|member| MemberCell { user, member }))
+        })
+    }
+
+    fn memberships(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<(ConversationId, MembershipState)>, StoreError>> {
+        self.read(move |inner| async move {
+            // Nothing is less than no bytes.
+            let after = after.map(key).unwrap_or_default();
+            let values = (user.as_u64().cast_signed(), after, count(limit));
+            let rows = inner.cql.rows::<(Bytes, Option<i8>)>(&inner.statements.memberships, values).await?;
+            rows.iter()
+                .map(|(conversation, state)| {
+                    let conversation = ConversationId::from_slice(conversation)
+                        .map_err(|error| StoreError::Unavailable(format!("a damaged row of memberships: {error}")))?;
+                    Ok((conversation, membership_state(*state)))
+                })
+                .collect()
+        })
+    }
+
+    fn sends(
+        &self,
+        conversation: ConversationId,
+        bucket: u64,
+    ) -> BoxFuture<'static, Result<Vec<(u8, Bytes)>, StoreError>> {
+        self.read(move |inner| async move {
+            let values = (key(conversation), number(bucket));
+            let rows = inner.cql.rows::<(i8, Bytes)>(&inner.statements.sends, values).await?;
+            Ok(rows.into_iter().map(|(segment, hashes)| (segment.cast_unsigned(), hashes)).collect())
+        })
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.0.runtime.spawn(task);
+    }
+
+    fn sleep(&self, ms: u64) -> BoxFuture<'static, ()> {
+        let _runtime = self.0.runtime.enter();
+        Box::pin(tokio::time::sleep(Duration::from_millis(ms)))
+    }
+}
+
+/// A mutation as the statements that make it up, all of one partition.
+fn batch(statements: &Statements, Mutation { timestamp_us, rows }: Mutation) -> WriteBatch {
+    let mut batch = WriteBatch::new(match &rows {
+        Rows::Log { .. } => "log_write",
+        Rows::Conversation { .. } => "conversation_write",
+        Rows::Membership { .. } => "membership_write",
+        Rows::Sends { .. } => "sends_write",
+    });
+    match rows {
+        Rows::Log { conversation, bucket, state, entries } => {
+            let (conversation, bucket) = (key(conversation), number(bucket));
+            if let Some(LogState { head, epoch, pending }) = state {
+                let values = (conversation.clone(), bucket, number(head.0), number(epoch), pending, timestamp_us);
+                batch.push(&statements.log_state, values);
+            }
+            for LogRow { seq, entry } in entries {
+                let values = (conversation.clone(), bucket, number(seq.0), entry, timestamp_us);
+                batch.push(&statements.log_entry, values);
+            }
+        }
+        Rows::Conversation { conversation, meta, members } => {
+            let conversation = key(conversation);
+            if let Some(meta) = meta {
+                batch.push(&statements.meta_put, (conversation.clone(), meta, timestamp_us));
+            }
+            for MemberCell { user, member } in members {
+                let ttl = if member.is_empty() { LEFT_STAYS_S } else { FOREVER };
+                let values = (conversation.clone(), user.as_u64().cast_signed(), member, timestamp_us, ttl);
+                batch.push(&statements.member_put, values);
+            }
+        }
+        Rows::Membership { user, conversation, state } => {
+            let ttl = if state == MembershipState::Left { LEFT_STAYS_S } else { FOREVER };
+            let values = (user.as_u64().cast_signed(), key(conversation), membership_column(state), timestamp_us, ttl);
+            batch.push(&statements.membership_put, values);
+        }
+        Rows::Sends { conversation, bucket, segment, hashes } => {
+            let values = (key(conversation), number(bucket), segment.cast_signed(), hashes, timestamp_us);
+            batch.push(&statements.sends_put, values);
+        }
+    }
+    batch
+}
+
+fn membership_column(state: MembershipState) -> i8 {
+    match state {
+        MembershipState::Member => 1,
+        MembershipState::Unsure => 2,
+        MembershipState::Left => 3,
+    }
+}
+
+/// What cannot be understood is asked of the conversation.
+fn membership_state(column: Option<i8>) -> MembershipState {
+    match column {
+        Some(1) => MembershipState::Member,
+        Some(3) => MembershipState::Left,
+        _ => MembershipState::Unsure,
+    }
+}
+
+fn key(conversation: ConversationId) -> Bytes {
+    Bytes::copy_from_slice(conversation.as_bytes())
+}
+
+/// Seqs, buckets and epochs count from one; none comes near the end of the column.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(column: i64) -> u64 {
+    u64::try_from(column).unwrap_or(0)
+}
+
+fn count(limit: usize) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX)
+}
