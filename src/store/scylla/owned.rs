@@ -159,22 +159,67 @@ impl Attempts {
 
     /// What is known after one more, or comes back when it is time for the next.
     async fn after(&mut self, written: Written, fence: &Fence) -> ControlFlow<Result<(), Failed>> {
+        let decided = self.decide(written, fence.holds());
+        if decided.is_continue() {
+            metrics::counter!(metric::STORE_RETRIES, metric::STATEMENT => self.name).increment(1);
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(AGAIN_AFTER.1);
+        }
+        decided
+    }
+
+    fn decide(&mut self, written: Written, fence_holds: bool) -> ControlFlow<Result<(), Failed>> {
         match written {
-            Written::Done if fence.holds() => return ControlFlow::Break(Ok(())),
+            Written::Done if fence_holds => return ControlFlow::Break(Ok(())),
             // Another owner may have taken over before it was written, and then it does not count.
             Written::Done => return ControlFlow::Break(Err(Failed::Unknown)),
             // What an earlier attempt did is still not known.
-            Written::NotWritten(error) if !self.unknown => {
-                return ControlFlow::Break(Err(Failed::NotWritten(error)));
-            }
+            Written::NotWritten(error) if !self.unknown => return ControlFlow::Break(Err(Failed::NotWritten(error))),
             Written::NotWritten(_) | Written::Unknown => self.unknown = true,
         }
-        if !fence.holds() || self.begun.elapsed() >= UNKNOWN_MAX {
-            return ControlFlow::Break(Err(Failed::Unknown));
+        if fence_holds && self.begun.elapsed() < UNKNOWN_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(Err(Failed::Unknown))
         }
-        metrics::counter!(metric::STORE_RETRIES, metric::STATEMENT => self.name).increment(1);
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(AGAIN_AFTER.1);
-        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ControlFlow::{Break, Continue};
+
+    fn refused() -> StoreError {
+        StoreError::Unavailable("no node".to_owned())
+    }
+
+    #[test]
+    fn a_write_is_tried_again_until_it_is_known() {
+        let mut attempts = Attempts::new("put");
+        assert_eq!(attempts.decide(Written::Unknown, true), Continue(()));
+        let now_refused = attempts.decide(Written::NotWritten(refused()), true);
+        assert_eq!(now_refused, Continue(()), "the first attempt may have written it all the same");
+        assert_eq!(attempts.decide(Written::Done, true), Break(Ok(())));
+    }
+
+    #[test]
+    fn what_is_known_not_to_be_written_is_said_at_once() {
+        let not_written = Attempts::new("put").decide(Written::NotWritten(refused()), true);
+        assert_eq!(not_written, Break(Err(Failed::NotWritten(refused()))));
+    }
+
+    #[test]
+    fn past_the_fence_nothing_is_known_and_nothing_tried_again() {
+        for written in [Written::Done, Written::Unknown] {
+            assert_eq!(Attempts::new("put").decide(written, false), Break(Err(Failed::Unknown)));
+        }
+    }
+
+    #[test]
+    fn somebody_waits_for_an_unknown_write_no_longer_than_that() {
+        let begun = Instant::now().checked_sub(UNKNOWN_MAX);
+        let mut attempts = Attempts { begun: begun.unwrap_or_else(Instant::now), ..Attempts::new("put") };
+        assert_eq!(attempts.decide(Written::Unknown, true), Break(Err(Failed::Unknown)));
     }
 }

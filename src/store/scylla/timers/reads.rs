@@ -209,6 +209,9 @@ impl<'a> Named<'a> {
     async fn next(&mut self, limit: usize) -> Result<Option<Vec<DueTimer>>, StoreError> {
         while let Some((place, from)) = &self.at {
             let page = self.inner.rows.scan(*place, from, &places::end(), limit).await?;
+            if page.is_empty() && from.is_empty() {
+                self.inner.sweep_empty(*place).await?;
+            }
             match page.last() {
                 Some(last) if page.len() == limit => self.at = Some((*place, place.sort_key(last.timer))),
                 _ => self.go_on(),

@@ -7,7 +7,10 @@ use super::{
     rows::PAGE_ROWS,
 };
 use crate::{
-    store::{DueTimer, StoreError, TimerOutcome, scylla::owned::at_once},
+    store::{
+        DueTimer, StoreError, TimerOutcome,
+        scylla::owned::{at_once, unavailable},
+    },
     telemetry::metric,
 };
 use std::{
@@ -19,7 +22,9 @@ use std::{
 
 /// How long after its end a bucket is left alone: until then timers are still put into it and fire.
 const OVER_AFTER_MS: u64 = places::BUCKET_MS;
-/// Buckets of owners that are closed at once.
+/// Slices that are swept at once.
+const SLICES_AT_ONCE: usize = 4;
+/// Buckets of owners that are closed at once, by each.
 const CLOSED_AT_ONCE: usize = 8;
 
 /// What was done.
@@ -61,17 +66,22 @@ impl Inner {
     pub(super) async fn sweep(&self) -> Result<Swept, StoreError> {
         let _one = self.sweeping.lock().await;
         let begun = Instant::now();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let last = places::bucket(now_ms.saturating_sub(OVER_AFTER_MS)) - 1;
+        let last = last_over();
         let mut swept = Swept::default();
-        for slice in 0..SLICES {
-            let index = Index::Due(slice);
-            for bucket in self.rows.buckets(index, 0, last).await? {
-                swept += self.sweep_bucket(Place { index, bucket }).await?;
-            }
+        for of_slice in at_once(SLICES_AT_ONCE, (0..SLICES).map(|slice| self.sweep_slice(slice, last)).collect()).await
+        {
+            swept += of_slice?;
         }
         metrics::histogram!(metric::STORE_TIMER_SWEEP_SECONDS).record(begun.elapsed());
+        Ok(swept)
+    }
+
+    async fn sweep_slice(&self, slice: i16, last: i64) -> Result<Swept, StoreError> {
+        let index = Index::Due(slice);
+        let mut swept = Swept::default();
+        for bucket in self.rows.buckets(index, 0, last).await? {
+            swept += self.sweep_bucket(Place { index, bucket }).await?;
+        }
         Ok(swept)
     }
 
@@ -100,6 +110,14 @@ impl Inner {
             swept.closed += 1;
         }
         Ok(swept)
+    }
+
+    /// An owner's bucket without a row: what was in it ended so long ago that no sweep knows of it any more.
+    pub(super) async fn sweep_empty(&self, place: Place) -> Result<(), StoreError> {
+        if place.is_listed() && place.bucket <= last_over() {
+            self.sweep_owner(place).await?;
+        }
+        Ok(())
     }
 
     /// An owner's bucket that is over.
@@ -160,8 +178,15 @@ impl Inner {
                 _ => break,
             }
         }
-        self.rows.write_bucket(place, false).await.map_err(crate::store::scylla::owned::unavailable)?;
+        self.rows.write_bucket(place, false).await.map_err(unavailable)?;
         metrics::counter!(metric::STORE_TIMER_BUCKETS_CLOSED).increment(1);
         Ok(Close::Done)
     }
+}
+
+/// The newest bucket that is over.
+fn last_over() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    places::bucket(now_ms.saturating_sub(OVER_AFTER_MS)) - 1
 }
