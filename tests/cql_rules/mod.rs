@@ -49,17 +49,15 @@ pub fn statement_complaints(cql: &str, tables: &[TableShape], may_read_whole_tab
     found.extend(unbound(table, &assigned));
     found.extend(written_in_part(table, &assigned));
     let (conditional, timestamp) = (says("IF"), says("TIMESTAMP"));
-    match table.is_conditional() {
-        true if !conditional => {
-            found.push("a plain write, without IF, of a table of lightweight transactions".to_owned())
-        }
-        true if timestamp => found.push("a lightweight transaction has no timestamp of ours".to_owned()),
-        false if conditional => found.push("IF on a table of plain writes".to_owned()),
-        false if after(&words, "TIMESTAMP").first().is_none_or(|value| value != "?") => {
-            found.push("a plain write needs USING TIMESTAMP ?".to_owned());
-        }
-        _ => (),
-    }
+    let marked = after(&words, "TIMESTAMP").first().is_some_and(|value| value == "?");
+    let complaint = match table.is_conditional() {
+        true if !conditional => Some("a plain write, without IF, of a table of lightweight transactions"),
+        true if timestamp => Some("a lightweight transaction has no timestamp of ours"),
+        false if conditional => Some("IF on a table of plain writes"),
+        false if !marked => Some("a plain write needs USING TIMESTAMP ?"),
+        _ => None,
+    };
+    found.extend(complaint.map(str::to_owned));
     found
 }
 

@@ -165,6 +165,10 @@ async fn version(
             let oldest = nodes.iter().map(|node| node.release.clone()).min_by_key(|release| numbers(release));
             (Backend::Cassandra, oldest.unwrap_or_default(), CASSANDRA_MIN)
         }
+        // ScyllaDB may keep it from ordinary users. A version that is too old shows when the keyspace is made.
+        Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _))) => {
+            return Ok((Backend::Scylla, "ScyllaDB, of a version that this user may not read".to_owned()));
+        }
         Err(error) => return Err(open_failure::of_execution(options, &doing, &error)),
     };
     let name = match backend {
