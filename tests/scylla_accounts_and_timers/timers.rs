@@ -125,6 +125,8 @@ fn a_timer_that_was_moved_by_half_is_due_when_its_row_says() {
     timer_by_hand(&turn, &moved, former.timestamp().unwrap());
     index_by_hand(&turn, &timer(1, 2, 300), former.timestamp().unwrap());
     let store = open(&turn, fence());
+    let first = wait(store.due_timers(Vshard::all().collect(), 0..u64::MAX, None, 1));
+    assert_eq!(first, Ok(vec![timer(1, 2, 200).due()]), "the first one that there is");
     assert_all(&store, owner(1), &[timer(1, 2, 200), moved]);
 }
 

@@ -42,8 +42,9 @@ pub(super) struct Queued {
 
 pub(super) enum Work {
     Change(TimerChange),
-    /// A row of an index names a timer that is not there, or due at another time. If that is still so, what the timer's row says
-    /// is written again, so that nothing that a former owner has on its way can make the index right; and then the index is put right.
+    /// A row of an index names a timer that is not there, or due at another time. If that is still so, what the timer's row
+    /// says is written again, so that nothing that a former owner has on its way can make the index right; and then the index
+    /// is put right.
     Settle(DueTimer),
 }
 

@@ -61,13 +61,15 @@ impl Inner {
         while let Some((slice, found)) = reads.next().await {
             let mut found = found?;
             loop {
-                for named in found.timers.chunks(PAGE_ROWS) {
-                    // The rest, and the slices after it, are asked for with the last of these as `after`.
-                    let room = limit - timers.len();
-                    timers.extend(self.confirmed(&named[..named.len().min(room)]).await?);
+                let mut named = &found.timers[..];
+                while !named.is_empty() {
+                    let (some, rest) = named.split_at(named.len().min(PAGE_ROWS).min(limit - timers.len()));
+                    timers.extend(self.confirmed(some).await?);
                     if timers.len() >= limit {
+                        // The rest, and the slices after it, are asked for with the last of these as `after`.
                         return Ok(timers);
                     }
+                    named = rest;
                 }
                 match found.timers.last() {
                     Some(last) if found.more => found = self.find_due(due, slice, Some(*last), limit).await?,
