@@ -8,7 +8,7 @@ use command::store::{self, StoreCommand};
 use godwit::{
     account::{Invitation, InvitationSecret},
     config::{Config, Loaded, LogFormat, Overrides},
-    server::Server,
+    server::{Server, Startup},
     store::InvitationId,
     telemetry::{LogStyle, start_log},
     terminal::{self, ChatArguments, ChatError},
@@ -125,14 +125,41 @@ fn serve(arguments: &ConfigArguments) -> Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let server = Server::start(&config)?;
-    announce(&server, &config, file.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting to wait")?;
-    runtime.block_on(until_told_to_stop())?;
-    tracing::info!("stopping");
-    server.stop();
-    tracing::info!("stopped");
+    let stopped = runtime.block_on(async {
+        let told = until_told_to_stop();
+        tokio::pin!(told);
+        let (config, shown) = (config.clone(), config);
+        // On a thread of its own: it may wait for another server for days, and must be stopped then, too.
+        let started = tokio::task::spawn_blocking(move || {
+            Server::start_with(&config, Startup { waiting: Some(Box::new(announce_waiting)), ..Startup::default() })
+        });
+        let server = tokio::select! {
+            biased;
+            started = started => started??,
+            told = &mut told => return told.map(|()| None),
+        };
+        announce(&server, &shown, file.as_ref());
+        told.await.map(|()| Some(server))
+    });
+    // What is still starting ends with the process.
+    runtime.shutdown_background();
+    match stopped? {
+        Some(server) => {
+            tracing::info!("stopping");
+            server.stop();
+            tracing::info!("stopped");
+        }
+        None => tracing::info!("stopped before it served"),
+    }
     Ok(())
+}
+
+fn announce_waiting(holder: &str) {
+    println!(
+        "godwit {} waits: {holder} has the store, and this one serves when that one is gone",
+        env!("CARGO_PKG_VERSION")
+    );
 }
 
 /// What a newcomer reads first. The keys before the colons are stable, for scripts.

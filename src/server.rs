@@ -3,6 +3,7 @@
 mod cluster;
 mod data_dir;
 mod offline;
+mod opened;
 mod settings;
 
 pub use cluster::scylla_options;
@@ -10,18 +11,19 @@ pub use cluster::scylla_options;
 use crate::{
     account::{InvitationSecret, PasswordPool, SecretError as InvitationSecretError},
     admin::{AdminError, AdminListener, Health, Stage},
-    config::{Config, RegistrationMode, StoreAddress, SummariesAddress},
+    config::{Config, RegistrationMode},
     router::{
         Core, CoreId, CorePort, DeadLetters, Driver, Mailboxes, OfflineHandle, OfflineHook, Placement, Registration,
         Services,
     },
-    store::embedded::{Embedded, OpenError},
+    store::{embedded, redis, scylla},
     telemetry::{MetricsText, RecorderError},
     transport::{
         BindError, Bound, Certificate, CertificateError, QuicSecrets, SecretError, Steering, Transport, TransportError,
     },
 };
 use data_dir::DataDir;
+use opened::OpenedStore;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::{
     io,
@@ -49,8 +51,20 @@ pub struct Server {
     offline: OfflineHandle,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-    store: Embedded,
+    store: OpenedStore,
 }
+
+/// What a start is given beside the configuration.
+#[derive(Default)]
+pub struct Startup {
+    /// Told of users who have no session when an entry goes to them.
+    pub offline_hook: Option<Arc<dyn OfflineHook>>,
+    /// Told that the start waits until another server lets go of the store, and what people call that one.
+    pub waiting: Option<Waiting>,
+}
+
+/// Told what the server is called that is waited for.
+pub type Waiting = Box<dyn Fn(&str) + Send>;
 
 /// What one core's thread starts from.
 struct CoreParts {
@@ -69,19 +83,23 @@ struct CoreParts {
 }
 
 impl Server {
-    /// Opens the store, binds the address and starts a thread for each core. When this returns, clients are served.
+    /// Opens the store, binds the address and starts a thread for each core. When this returns, clients are served. Blocks,
+    /// as long as another server has the store.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        Self::start_with_hook(config, None)
+        Self::start_with(config, Startup::default())
     }
 
     /// The same, with a hook that is told of users who have no session when an entry goes to them.
     pub fn start_with_hook(config: &Config, hook: Option<&Arc<dyn OfflineHook>>) -> Result<Self, StartError> {
+        Self::start_with(config, Startup { offline_hook: hook.cloned(), ..Startup::default() })
+    }
+
+    /// The same, with all that can be given to it.
+    pub fn start_with(config: &Config, startup: Startup) -> Result<Self, StartError> {
+        let Startup { offline_hook: hook, waiting } = startup;
         let available = thread::available_parallelism().map_or(1, usize::from);
         let cores = u16::try_from(if config.cores == 0 { available } else { config.cores }).unwrap_or(u16::MAX);
         let health = Health::default();
-        if config.summaries != SummariesAddress::Memory {
-            return Err(StartError::Unsupported(config.summaries.to_string()));
-        }
         let data_dir = DataDir::prepare(&config.data_dir)?;
         let metrics = config.metrics.enabled.then(MetricsText::install).transpose()?;
 
@@ -94,12 +112,13 @@ impl Server {
         let start_admin =
             |metrics| AdminListener::start(config.metrics.listen, metrics, health.clone(), Arc::new(offline.clone()));
         let admin = metrics.map(start_admin).transpose()?;
-        let store_dir = match &config.store {
-            StoreAddress::Embedded => data_dir.store(),
-            StoreAddress::EmbeddedIn(dir) => dir.clone(),
-            other => return Err(StartError::Unsupported(other.to_string())),
+        let store = {
+            let health = health.clone();
+            OpenedStore::open(config, &data_dir, server_name(address), move |holder| {
+                health.set(Stage::Waiting);
+                waiting.as_ref().inspect(|waiting| waiting(holder));
+            })?
         };
-        let store = Embedded::open(settings::embedded(config, store_dir))?;
         let certificate = match (&config.tls.cert_file, &config.tls.key_file) {
             (Some(certificate), Some(key)) => Certificate::from_files(certificate, key)?,
             _ => Certificate::self_signed_in(&data_dir.tls(), &config.tls.names)?,
@@ -111,7 +130,7 @@ impl Server {
         let transport = Arc::new(Transport::new(transport_options, endpoints, &certificate, secrets)?);
         let passwords = PasswordPool::start(&settings::passwords(config)).map_err(StartError::Threads)?;
         let services = Services {
-            store: Arc::new(store.clone()),
+            store: store.shared(),
             passwords: Arc::new(passwords),
             registration: registration(config, &data_dir)?,
             random: Arc::new(|bytes| {
@@ -135,7 +154,7 @@ impl Server {
                 services: services.clone(),
                 limits: settings::router(config, cores),
                 bounds: settings::port(config, endpoints),
-                hook: hook.cloned(),
+                hook: hook.clone(),
                 dead_letters: dead_letters.clone(),
                 stop: stopped.clone(),
             };
@@ -266,6 +285,12 @@ impl Drop for AbortOnPanic {
     }
 }
 
+/// What other servers call this one while they wait for it.
+fn server_name(address: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {address} (process {})", host.trim(), std::process::id()).trim_start().to_owned()
+}
+
 fn registration(config: &Config, data_dir: &DataDir) -> Result<Registration, StartError> {
     Ok(match config.registration_mode() {
         RegistrationMode::Open => Registration::Open,
@@ -285,9 +310,25 @@ pub enum StartError {
     /// See [`BindError`].
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// See [`OpenError`].
+    /// See [`embedded::OpenError`].
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] embedded::OpenError),
+    /// See [`scylla::OpenError`].
+    #[error(transparent)]
+    Cluster(#[from] scylla::OpenError),
+    /// See [`redis::OpenError`].
+    #[error(transparent)]
+    Redis(#[from] redis::OpenError),
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {path}, which {key} names: {source}")]
+    File {
+        /// By which key.
+        key: &'static str,
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// See [`CertificateError`].
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -314,9 +355,6 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
-    /// Configured, and not served from by this version.
-    #[error("this version of godwit cannot serve from {0}; use store = \"embedded\" and summaries = \"memory\"")]
-    Unsupported(String),
     /// The system gives no more threads.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),

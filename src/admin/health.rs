@@ -11,6 +11,8 @@ use std::sync::{
 pub enum Stage {
     /// The store is opening.
     Starting,
+    /// Another server has the store.
+    Waiting,
     /// Clients are served.
     Serving,
     /// It takes no new clients, and lets go of those it has.
@@ -39,7 +41,8 @@ impl Health {
     pub fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Relaxed) {
             0 => Stage::Starting,
-            1 => Stage::Serving,
+            1 => Stage::Waiting,
+            2 => Stage::Serving,
             _ => Stage::Draining,
         }
     }

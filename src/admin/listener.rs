@@ -170,6 +170,7 @@ fn respond<B>(request: &Request<B>, shown: &Shown) -> Response<Full<Bytes>> {
         "/health/ready" => match shown.health.stage() {
             Stage::Serving => text(StatusCode::OK, "ready\n"),
             Stage::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+            Stage::Waiting => text(StatusCode::SERVICE_UNAVAILABLE, "waiting\n"),
             Stage::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         },
         DEAD_LETTERS => json(shown.offline.dead_letters()),
@@ -253,10 +254,16 @@ mod tests {
     fn ready_follows_the_stage_and_live_does_not() {
         let health = Health::default();
         let listener = start(local(|| {}), &health);
-        for (stage, status) in [(Stage::Starting, "503"), (Stage::Serving, "200"), (Stage::Draining, "503")] {
+        for (stage, status, word) in [
+            (Stage::Starting, "503", "starting"),
+            (Stage::Waiting, "503", "waiting"),
+            (Stage::Serving, "200", "ready"),
+            (Stage::Draining, "503", "draining"),
+        ] {
             health.set(stage);
             let answer = ask(&listener, "GET /health/ready");
             assert_eq!(answer.split(' ').nth(1), Some(status), "{stage:?}");
+            assert!(answer.ends_with(&format!("{word}\n")), "{answer}");
             assert!(ask(&listener, "GET /health/live").starts_with("HTTP/1.1 200"));
         }
     }

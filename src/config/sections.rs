@@ -241,6 +241,13 @@ section! {
         connect_timeout_ms: u32 = 1_000, in 10..=60_000;
         /// How long an answer may take. What has none by then is read from the store.
         response_timeout_ms: u32 = 500, in 10..=60_000;
+        /// What all keys begin with. Servers with stores of their own need different ones if they share a database.
+        prefix: String = "godwit".into();
+        /// How long, in milliseconds, a summary that is not written is kept. Less of it costs a read of the store when somebody
+        /// asks again, more of it memory in Redis.
+        keep_ms: u64 = 7 * 24 * 3600 * 1000, in 1000..=366 * 24 * 3600 * 1000;
+        /// How many summaries a second are compared with the store, of those that were read lately. 0: none.
+        audits_per_second: u32 = 10, in 0..=100_000;
     }
 }
 

@@ -1,10 +1,22 @@
 //! What each part is handed of the configuration.
 
+use super::StartError;
 use crate::{
-    account::PasswordSettings, chat::ConversationLimits, config::Config, router, store::embedded::EmbeddedOptions,
+    account::PasswordSettings,
+    chat::ConversationLimits,
+    config::Config,
+    router,
+    store::{
+        embedded::EmbeddedOptions,
+        redis::{self, RedisOptions},
+    },
     transport::TransportOptions,
 };
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -116,6 +128,30 @@ pub fn embedded(config: &Config, dir: PathBuf) -> EmbeddedOptions {
         journal_bytes_max: store.journal_bytes_max,
         ..EmbeddedOptions::new(dir)
     }
+}
+
+pub fn redis(config: &Config) -> Result<RedisOptions, StartError> {
+    let section = &config.redis;
+    let file = |key, path: &Option<PathBuf>| path.as_deref().map(|path| read(key, path)).transpose();
+    let password = file("redis.password_file", &section.password_file)?;
+    let password = password.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned());
+    let certificate = file("redis.cert_file", &section.cert_file)?;
+    Ok(RedisOptions {
+        user: section.user.clone(),
+        password,
+        ca_pem: file("redis.ca_file", &section.ca_file)?,
+        client_pem: certificate.zip(file("redis.key_file", &section.key_file)?),
+        connect_timeout: Duration::from_millis(section.connect_timeout_ms.into()),
+        response_timeout: Duration::from_millis(section.response_timeout_ms.into()),
+        prefix: section.prefix.clone(),
+        keep: Duration::from_millis(section.keep_ms),
+        audits_per_second: section.audits_per_second,
+        ..RedisOptions::from_url(&config.summaries.to_string()).map_err(redis::OpenError::from)?
+    })
+}
+
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    fs::read(path).map_err(|source| StartError::File { key, path: path.to_owned(), source })
 }
 
 pub fn passwords(config: &Config) -> PasswordSettings {

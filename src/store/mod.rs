@@ -17,6 +17,7 @@ mod send_hash;
 mod timer_keys;
 mod timers;
 mod users;
+mod wait;
 
 pub use inventory::{Cursor, Inventory, Listed, Page};
 pub use log::{
@@ -30,6 +31,8 @@ pub use timers::{
 pub use users::{
     AckedPosition, CreateUserOutcome, InvitationId, NewToken, Revoke, TokenHash, TokenRecord, UserRecord, UserStore,
 };
+
+pub(crate) use wait::wait;
 
 use thiserror::Error;
 

@@ -31,6 +31,7 @@ pub struct LeaseSettings {
 pub struct Lease {
     term: Term,
     fence: Fence,
+    ts_floor_us: i64,
 }
 
 /// Waits until the lease may be taken, and takes it and all vshards. `waiting` is told of every holder that is waited for.
@@ -104,7 +105,7 @@ async fn take(
         Ok(epochs) => {
             let fence = Fence::new(clock.clone(), epochs, ts_floor_us);
             term.tell(&fence);
-            Ok(Some(Lease { term, fence }))
+            Ok(Some(Lease { term, fence, ts_floor_us }))
         }
         Err(lost) => {
             tracing::warn!(%lost, "the lease was lost before the keyspace was taken; looking again");
@@ -134,6 +135,11 @@ impl Lease {
     /// What writes are stamped by and answers are believed by.
     pub fn fence(&self) -> Fence {
         self.fence.clone()
+    }
+
+    /// The lowest timestamp that this owner uses, and above any of an owner before.
+    pub fn ts_floor_us(&self) -> i64 {
+        self.ts_floor_us
     }
 
     /// Renews until the lease is lost, or until `stop` comes back: then gives it back. When this returns, the fence has ended.
