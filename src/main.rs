@@ -132,8 +132,7 @@ fn serve(arguments: &ConfigArguments) -> Result<()> {
         let (config, shown) = (config.clone(), config);
         // On a thread of its own: it may wait for another server for days, and must be stopped then, too.
         let started = tokio::task::spawn_blocking(move || {
-            let waiting: Box<dyn Fn(&str) + Send> = Box::new(announce_waiting);
-            Server::start_with(&config, Startup { waiting: Some(waiting), ..Startup::default() })
+            Server::start_with(&config, Startup { waiting: Some(Box::new(announce_waiting)), ..Startup::default() })
         });
         let server = tokio::select! {
             biased;

@@ -60,8 +60,11 @@ pub struct Startup {
     /// Told of users who have no session when an entry goes to them.
     pub offline_hook: Option<Arc<dyn OfflineHook>>,
     /// Told that the start waits until another server lets go of the store, and what people call that one.
-    pub waiting: Option<Box<dyn Fn(&str) + Send>>,
+    pub waiting: Option<Waiting>,
 }
+
+/// Told what the server is called that is waited for.
+pub type Waiting = Box<dyn Fn(&str) + Send>;
 
 /// What one core's thread starts from.
 struct CoreParts {

@@ -23,18 +23,19 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The store on ScyllaDB or Apache Cassandra, in a keyspace that is this server's. Clones share it.
-///
-/// Whoever drops the last one without [`close`](Self::close) leaves the lease to end by itself: the next server waits for that.
+/// The store on ScyllaDB or Apache Cassandra, in a keyspace that is this server's. Clones share it; the last one to go closes it.
 #[derive(Clone)]
-pub struct Scylla {
+pub struct Scylla(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
     pub(super) log: Log<DriverTables>,
     pub(super) accounts: Accounts,
     pub(super) timers: Timers,
     pub(super) lists: Lists,
     ts_floor_us: i64,
-    runtime: Handle,
-    running: Arc<Mutex<Option<Running>>>,
+    handle: Handle,
+    /// Taken by whoever closes.
+    running: Mutex<Option<Running>>,
 }
 
 struct Running {
@@ -56,12 +57,10 @@ impl Scylla {
     pub fn open(options: ScyllaOptions, on_lease: OnLease) -> Result<Self, OpenError> {
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).thread_name("store").enable_all().build()?;
         let handle = runtime.handle().clone();
-        let opened = wait(&handle, Self::open_on(handle.clone(), options, on_lease));
-        match opened {
-            Ok((store, stop, keeping)) => {
-                *store.running.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Running { runtime, stop, keeping });
-                Ok(store)
+        match wait(&handle, open_on(handle.clone(), options, on_lease)) {
+            Ok((mut inner, stop, keeping)) => {
+                inner.running = Mutex::new(Some(Running { runtime, stop, keeping }));
+                Ok(Self(Arc::new(inner)))
             }
             Err(error) => {
                 runtime.shutdown_background();
@@ -70,66 +69,31 @@ impl Scylla {
         }
     }
 
-    async fn open_on(
-        runtime: Handle,
-        options: ScyllaOptions,
-        on_lease: OnLease,
-    ) -> Result<(Self, oneshot::Sender<()>, JoinHandle<()>), OpenError> {
-        let cql = Arc::new(Cql::connect(&options).await?);
-        let lease = own(&cql, &options, on_lease.waiting).await?;
-        let (fence, ts_floor_us) = (lease.fence(), lease.ts_floor_us());
-        let (stop, stopped) = oneshot::channel();
-        // At once: what follows may take a while.
-        let keeping = runtime.spawn(async move {
-            let stopped = async {
-                // Whoever forgets the store does not give the lease back.
-                if stopped.await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            if let Err(lost) = lease.keep(stopped).await {
-                (on_lease.lost)(&lost);
-            }
-        });
-        let store = Self::on_lease(cql, fence, runtime, &options, ts_floor_us).await?;
-        Ok((store, stop, keeping))
-    }
-
-    async fn on_lease(
-        cql: Arc<Cql>,
-        fence: Fence,
-        runtime: Handle,
-        options: &ScyllaOptions,
-        ts_floor_us: i64,
-    ) -> Result<Self, OpenError> {
-        let (accounts, timers) = (AccountLimits::default(), TimerLimits::default());
-        let accounts = Accounts::open(cql.clone(), fence.clone(), runtime.clone(), accounts).await?;
-        let timers = Timers::open(cql.clone(), fence.clone(), runtime.clone(), timers).await?;
-        let lists = Lists::open(cql.clone(), runtime.clone()).await?;
-        let tables = DriverTables::prepare(cql, runtime.clone(), options.reads_in_flight_max).await?;
-        let log = Log::new(Arc::new(tables), Arc::new(timers.clone()), fence, log_limits(options));
-        Ok(Self { log, accounts, timers, lists, ts_floor_us, runtime, running: Arc::default() })
-    }
-
     /// A number that is higher than that of every owner before.
     pub fn term(&self) -> u64 {
-        self.ts_floor_us.unsigned_abs()
+        self.0.ts_floor_us.unsigned_abs()
     }
 
     /// Where the store works; for what works beside it.
     pub fn runtime(&self) -> Handle {
-        self.runtime.clone()
+        self.0.handle.clone()
     }
 
     /// Waits for what is on its way, gives the lease back, and ends the threads. Blocks. Nothing may be asked any more.
     pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
         let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let Running { runtime, stop, keeping } = running;
-        let store = self.clone();
-        wait(&self.runtime, async move {
-            store.log.quiet().await;
-            store.timers.close().await;
-            if let Err(error) = store.accounts.close().await {
+        let (log, timers, accounts) = (self.log.clone(), self.timers.clone(), self.accounts.clone());
+        wait(&self.handle, async move {
+            log.quiet().await;
+            timers.close().await;
+            if let Err(error) = accounts.close().await {
                 tracing::warn!(%error, "some acknowledged positions were not written; clients get those entries again");
             }
             // It has ended by itself if the lease is lost.
@@ -138,6 +102,47 @@ impl Scylla {
         });
         runtime.shutdown_background();
     }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+async fn open_on(
+    runtime: Handle,
+    options: ScyllaOptions,
+    on_lease: OnLease,
+) -> Result<(Inner, oneshot::Sender<()>, JoinHandle<()>), OpenError> {
+    let cql = Arc::new(Cql::connect(&options).await?);
+    let lease = own(&cql, &options, on_lease.waiting).await?;
+    let (fence, ts_floor_us) = (lease.fence(), lease.ts_floor_us());
+    let (stop, stopped) = oneshot::channel();
+    // At once: what follows may take a while. If it fails, `stop` is dropped, and the lease given back.
+    let keeping = runtime.spawn(async move {
+        let stopped = async { drop(stopped.await) };
+        if let Err(lost) = lease.keep(stopped).await {
+            (on_lease.lost)(&lost);
+        }
+    });
+    let inner = assemble(cql, fence, runtime, &options, ts_floor_us).await?;
+    Ok((inner, stop, keeping))
+}
+
+async fn assemble(
+    cql: Arc<Cql>,
+    fence: Fence,
+    handle: Handle,
+    options: &ScyllaOptions,
+    ts_floor_us: i64,
+) -> Result<Inner, OpenError> {
+    let accounts = Accounts::open(cql.clone(), fence.clone(), handle.clone(), AccountLimits::default()).await?;
+    let timers = Timers::open(cql.clone(), fence.clone(), handle.clone(), TimerLimits::default()).await?;
+    let lists = Lists::open(cql.clone(), handle.clone()).await?;
+    let tables = DriverTables::prepare(cql, handle.clone(), options.reads_in_flight_max).await?;
+    let log = Log::new(Arc::new(tables), Arc::new(timers.clone()), fence, log_limits(options));
+    Ok(Inner { log, accounts, timers, lists, ts_floor_us, handle, running: Mutex::default() })
 }
 
 async fn own(

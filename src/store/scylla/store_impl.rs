@@ -16,7 +16,7 @@ use std::ops::Range;
 
 impl LogStore for Scylla {
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'static, Vec<CommitOutcome>> {
-        self.log.commit(commits)
+        self.0.log.commit(commits)
     }
 
     fn load(
@@ -24,7 +24,7 @@ impl LogStore for Scylla {
         conversation: ConversationId,
         tail: usize,
     ) -> BoxFuture<'static, Result<Option<LoadedConversation>, StoreError>> {
-        self.log.load(conversation, tail)
+        self.0.log.load(conversation, tail)
     }
 
     fn read(
@@ -34,7 +34,7 @@ impl LogStore for Scylla {
         direction: Direction,
         limit: PageLimit,
     ) -> BoxFuture<'static, Result<Vec<LogEntry>, StoreError>> {
-        self.log.read(conversation, from, direction, limit)
+        self.0.log.read(conversation, from, direction, limit)
     }
 
     fn find_send(
@@ -43,14 +43,14 @@ impl LogStore for Scylla {
         sender: UserId,
         client_msg_id: ClientMsgId,
     ) -> BoxFuture<'static, Result<Option<LogEntry>, StoreError>> {
-        self.log.find_send(conversation, sender, client_msg_id)
+        self.0.log.find_send(conversation, sender, client_msg_id)
     }
 
     fn summaries(
         &self,
         wanted: Vec<(ConversationId, UserId)>,
     ) -> BoxFuture<'static, Result<Vec<Option<StoredSummary>>, StoreError>> {
-        self.log.summaries(wanted)
+        self.0.log.summaries(wanted)
     }
 
     fn conversations_of(
@@ -59,7 +59,7 @@ impl LogStore for Scylla {
         after: Option<ConversationId>,
         limit: usize,
     ) -> BoxFuture<'static, Result<Vec<ConversationId>, StoreError>> {
-        self.log.conversations_of(user, after, limit)
+        self.0.log.conversations_of(user, after, limit)
     }
 }
 
@@ -69,35 +69,35 @@ impl UserStore for Scylla {
         user: UserRecord,
         invitation: Option<InvitationId>,
     ) -> BoxFuture<'static, Result<CreateUserOutcome, StoreError>> {
-        self.accounts.create_user(user, invitation)
+        self.0.accounts.create_user(user, invitation)
     }
 
     fn user_by_name(&self, name_key: String) -> BoxFuture<'static, Result<Option<UserRecord>, StoreError>> {
-        self.accounts.user_by_name(name_key)
+        self.0.accounts.user_by_name(name_key)
     }
 
     fn users(&self, ids: Vec<UserId>) -> BoxFuture<'static, Result<Vec<UserRecord>, StoreError>> {
-        self.accounts.users(ids)
+        self.0.accounts.users(ids)
     }
 
     fn put_token(&self, token: NewToken) -> BoxFuture<'static, Result<bool, StoreError>> {
-        self.accounts.put_token(token)
+        self.0.accounts.put_token(token)
     }
 
     fn token(&self, hash: TokenHash) -> BoxFuture<'static, Result<Option<TokenRecord>, StoreError>> {
-        self.accounts.token(hash)
+        self.0.accounts.token(hash)
     }
 
     fn extend_token(&self, hash: TokenHash, expires_ms: u64) -> BoxFuture<'static, Result<(), StoreError>> {
-        self.accounts.extend_token(hash, expires_ms)
+        self.0.accounts.extend_token(hash, expires_ms)
     }
 
     fn revoke_tokens(&self, user: UserId, what: Revoke) -> BoxFuture<'static, Result<Vec<DeviceId>, StoreError>> {
-        self.accounts.revoke_tokens(user, what)
+        self.0.accounts.revoke_tokens(user, what)
     }
 
     fn put_acked(&self, acked: Vec<AckedPosition>) -> BoxFuture<'static, Result<(), StoreError>> {
-        self.accounts.put_acked(acked)
+        self.0.accounts.put_acked(acked)
     }
 
     fn acked(
@@ -106,13 +106,13 @@ impl UserStore for Scylla {
         device: DeviceId,
         conversations: Vec<ConversationId>,
     ) -> BoxFuture<'static, Result<Vec<Seq>, StoreError>> {
-        self.accounts.acked(user, device, conversations)
+        self.0.accounts.acked(user, device, conversations)
     }
 }
 
 impl TimerStore for Scylla {
     fn put_timers(&self, changes: Vec<TimerChange>) -> BoxFuture<'static, Vec<TimerOutcome>> {
-        self.timers.put_timers(changes)
+        self.0.timers.put_timers(changes)
     }
 
     fn due_timers(
@@ -122,11 +122,11 @@ impl TimerStore for Scylla {
         after: Option<DueTimer>,
         limit: usize,
     ) -> BoxFuture<'static, Result<Vec<DueTimer>, StoreError>> {
-        self.timers.due_timers(vshards, due_ms, after, limit)
+        self.0.timers.due_timers(vshards, due_ms, after, limit)
     }
 
     fn timers(&self, keys: Vec<TimerKey>) -> BoxFuture<'static, Result<Vec<Option<TimerRow>>, StoreError>> {
-        self.timers.timers(keys)
+        self.0.timers.timers(keys)
     }
 
     fn timers_of(
@@ -136,32 +136,32 @@ impl TimerStore for Scylla {
         after: Option<(u64, TimerId)>,
         limit: usize,
     ) -> BoxFuture<'static, Result<Vec<TimerRow>, StoreError>> {
-        self.timers.timers_of(kind, owner, after, limit)
+        self.0.timers.timers_of(kind, owner, after, limit)
     }
 
     fn count_timers(&self, kind: TimerKind, owner: TimerOwner) -> BoxFuture<'static, Result<u64, StoreError>> {
-        self.timers.count_timers(kind, owner)
+        self.0.timers.count_timers(kind, owner)
     }
 }
 
 impl Inventory for Scylla {
     fn accounts(&self, page: Page) -> BoxFuture<'static, Result<Listed<UserRecord>, StoreError>> {
-        self.lists.accounts(page)
+        self.0.lists.accounts(page)
     }
 
     fn invitations(&self, page: Page) -> BoxFuture<'static, Result<Listed<(InvitationId, UserId)>, StoreError>> {
-        self.lists.invitations(page)
+        self.0.lists.invitations(page)
     }
 
     fn tokens(&self, page: Page) -> BoxFuture<'static, Result<Listed<TokenRecord>, StoreError>> {
-        self.lists.tokens(page)
+        self.0.lists.tokens(page)
     }
 
     fn conversations(&self, page: Page) -> BoxFuture<'static, Result<Listed<ConversationId>, StoreError>> {
-        self.lists.conversations(page)
+        self.0.lists.conversations(page)
     }
 
     fn acked_positions(&self, page: Page) -> BoxFuture<'static, Result<Listed<AckedPosition>, StoreError>> {
-        self.lists.acked_positions(page)
+        self.0.lists.acked_positions(page)
     }
 }
