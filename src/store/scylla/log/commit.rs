@@ -5,6 +5,7 @@ use super::{
     batch::{Change, joining_or_leaving, timers},
     pending::Meta,
     slot::Slot,
+    timer_order::Place,
     writes::{Ended, Pause, lapsed},
 };
 use crate::{
@@ -29,7 +30,17 @@ use std::{
 impl<T: LogTables> Log<T> {
     /// Commits what continues the head. `sent` is set when the commit point may have been reached. The answer is about all of
     /// it; [`CommitOutcome::Unknown`] only if the lease has lapsed.
-    pub(super) async fn commit_batch(&self, slot: &Arc<Slot>, commits: &[Commit], sent: &AtomicBool) -> CommitOutcome {
+    pub(super) async fn commit_batch(
+        &self,
+        slot: &Arc<Slot>,
+        commits: &[Commit],
+        places: &[Place],
+        sent: &AtomicBool,
+    ) -> CommitOutcome {
+        // Only the first can have to wait, for others are only gathered when they need not.
+        for place in places {
+            place.turn().await;
+        }
         let (change, mutation) = match self.prepare(slot, commits).await {
             Ok(prepared) => prepared,
             Err(error) => return CommitOutcome::NotWritten(error),
