@@ -83,7 +83,7 @@ impl<T: LogTables> Log<T> {
             let meta = (state.meta_bucket < bucket).then(|| Meta::new(&state.details, state.meta_raised));
             (change, parts, meta)
         };
-        self.put_timers(timers(commits)).await?;
+        self.put_timers_first(timers(commits)).await?;
         let unsure = change
             .memberships
             .keys()
@@ -126,7 +126,7 @@ impl<T: LogTables> Log<T> {
     }
 
     /// Makes timers durable. An error: some may not be, but nobody was told that they are.
-    async fn put_timers(&self, changes: Vec<TimerChange>) -> Result<(), StoreError> {
+    async fn put_timers_first(&self, changes: Vec<TimerChange>) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
         }

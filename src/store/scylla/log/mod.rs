@@ -84,8 +84,10 @@ impl<T: LogTables> Log<T> {
         }))
     }
 
-    /// Comes back when no commit waits or is on its way. New ones are the caller's business.
+    /// Comes back when no commit waits and nothing is on its way any more; what was to be written later is written at once. For
+    /// whoever is about to give the lease back: nothing may be asked of the log afterwards.
     pub async fn quiet(&self) {
+        self.0.working.close();
         self.0.working.ended().await;
     }
 
@@ -132,7 +134,7 @@ impl<T: LogTables> LogStore for Log<T> {
         tail: usize,
     ) -> BoxFuture<'static, Result<Option<LoadedConversation>, StoreError>> {
         let log = self.clone();
-        Box::pin(async move { log.load_shared(conversation, tail).await })
+        Box::pin(async move { log.believed(log.load_shared(conversation, tail).await) })
     }
 
     fn read(
