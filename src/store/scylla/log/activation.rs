@@ -19,8 +19,8 @@ use crate::{
 use godwit_proto::{ConversationId, Seq, Vshard};
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
-/// Rows read with the static columns: those of the last mutation, and some that may be beyond the head.
-const HEAD_ROWS: usize = MUTATION_ENTRIES_MAX + 16;
+/// Rows read with the static columns: those of the last mutation, and as many that may be beyond the head.
+const HEAD_ROWS: usize = 2 * MUTATION_ENTRIES_MAX;
 
 /// The newest bucket as it is found.
 struct Newest {
@@ -60,7 +60,8 @@ impl<T: LogTables> Log<T> {
     }
 
     /// The newest bucket that is part of the log. One above it may have been begun by a former owner, too late: then its epoch is
-    /// older than that of the bucket below it, which the next owner has taken over.
+    /// older than that of the bucket below it, which the next owner has taken over. Both are read with all rows, for a read of a
+    /// head without them would repair the head alone.
     async fn newest_bucket(
         &self,
         conversation: ConversationId,
@@ -107,8 +108,8 @@ impl<T: LogTables> Log<T> {
                 let rows = rows.iter().rev().filter(|row| (lowest..=state.head).contains(&row.seq)).cloned().collect();
                 return Ok(Newest { bucket, state: state.clone(), pending, rows });
             }
-            // Rows beyond the head may be in the way. They are read in one query with the static columns again, because only what
-            // one mutation wrote is certain to be seen whole.
+            // Many rows beyond the head are in the way: a large commit was given up. All is read again in one query, because only
+            // what one mutation wrote is certain to be seen whole.
             let top = rows.first().map_or(state.head, |row| row.seq);
             let limit = (top.0 + 1).saturating_sub(lowest.0) as usize;
             if limit <= rows.len() {

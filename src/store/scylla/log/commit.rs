@@ -5,6 +5,7 @@ use super::{
     batch::{Change, joining_or_leaving, timers},
     pending::Meta,
     slot::Slot,
+    timer_order::Place,
     writes::{Ended, Pause, lapsed},
 };
 use crate::{
@@ -29,7 +30,17 @@ use std::{
 impl<T: LogTables> Log<T> {
     /// Commits what continues the head. `sent` is set when the commit point may have been reached. The answer is about all of
     /// it; [`CommitOutcome::Unknown`] only if the lease has lapsed.
-    pub(super) async fn commit_batch(&self, slot: &Arc<Slot>, commits: &[Commit], sent: &AtomicBool) -> CommitOutcome {
+    pub(super) async fn commit_batch(
+        &self,
+        slot: &Arc<Slot>,
+        commits: &[Commit],
+        places: &[Place],
+        sent: &AtomicBool,
+    ) -> CommitOutcome {
+        // Only the first can have to wait, for others are only gathered when they need not.
+        for place in places {
+            place.turn().await;
+        }
         let (change, mutation) = match self.prepare(slot, commits).await {
             Ok(prepared) => prepared,
             Err(error) => return CommitOutcome::NotWritten(error),
@@ -72,7 +83,7 @@ impl<T: LogTables> Log<T> {
             let meta = (state.meta_bucket < bucket).then(|| Meta::new(&state.details, state.meta_raised));
             (change, parts, meta)
         };
-        self.put_timers(timers(commits)).await?;
+        self.put_timers_first(timers(commits)).await?;
         let unsure = change
             .memberships
             .keys()
@@ -115,7 +126,7 @@ impl<T: LogTables> Log<T> {
     }
 
     /// Makes timers durable. An error: some may not be, but nobody was told that they are.
-    async fn put_timers(&self, changes: Vec<TimerChange>) -> Result<(), StoreError> {
+    async fn put_timers_first(&self, changes: Vec<TimerChange>) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
         }

@@ -63,7 +63,7 @@ impl<T: LogTables> Log<T> {
             return;
         }
         drop(inner);
-        let (log, slot) = (self.clone(), slot.clone());
+        let (log, slot, working) = (self.clone(), slot.clone(), self.0.working.start());
         self.0.tables.spawn(Box::pin(async move {
             let mut pause = Pause::new();
             while let Some(writes) = log.next_memberships(&slot) {
@@ -72,12 +72,17 @@ impl<T: LogTables> Log<T> {
                     async move { log.write_membership(slot, user, since, mutation).await }
                 });
                 let written = stream::iter(each).buffered(ASKED_AT_ONCE).collect::<Vec<_>>().await;
-                if written.contains(&false) {
-                    pause.wait(&*log.0.tables).await;
-                } else {
+                if !written.contains(&false) {
                     pause = Pause::new();
+                } else if log.0.working.is_closing() {
+                    // Rows that stay unsure are asked for.
+                    slot.lock().is_indexing = false;
+                    break;
+                } else {
+                    pause.wait(&*log.0.tables).await;
                 }
             }
+            drop((slot, working));
         }));
     }
 

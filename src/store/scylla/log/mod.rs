@@ -17,6 +17,7 @@ mod slot;
 mod slots;
 mod state;
 mod summaries;
+mod timer_order;
 mod worker;
 mod working;
 mod writes;
@@ -28,6 +29,7 @@ use self::{
     queue::Queue,
     slot::{Queued, stuck},
     slots::Slots,
+    timer_order::TimerOrder,
     working::Working,
 };
 use super::{fence::Fence, tables::LogTables};
@@ -50,6 +52,7 @@ pub struct Log<T>(Arc<Inner<T>>);
 struct Inner<T> {
     tables: Arc<T>,
     timers: Arc<dyn TimerStore>,
+    timer_order: Arc<TimerOrder>,
     fence: Fence,
     limits: LogLimits,
     slots: Slots,
@@ -66,13 +69,14 @@ impl<T> Clone for Log<T> {
 
 impl<T: LogTables> Log<T> {
     /// A log on these tables, whose conversations this server owns as long as the fence holds. The timers of commits go to
-    /// `timers`.
+    /// `timers`; whoever changes timers otherwise does it by [`put_timers`](Self::put_timers), so that all keep their order.
     pub fn new(tables: Arc<T>, timers: Arc<dyn TimerStore>, fence: Fence, limits: LogLimits) -> Self {
         Self(Arc::new(Inner {
             slots: Slots::new(limits.conversations_max),
             queue: Arc::new(Queue::new(&limits)),
             permits: Semaphore::new(limits.writes_in_flight_max),
             working: Working::default(),
+            timer_order: Arc::default(),
             tables,
             timers,
             fence,
@@ -80,8 +84,10 @@ impl<T: LogTables> Log<T> {
         }))
     }
 
-    /// Comes back when no commit waits or is on its way. New ones are the caller's business.
+    /// Comes back when no commit waits and nothing is on its way any more; what was to be written later is written at once. For
+    /// whoever is about to give the lease back: nothing may be asked of the log afterwards.
     pub async fn quiet(&self) {
+        self.0.working.close();
         self.0.working.ended().await;
     }
 
@@ -97,7 +103,8 @@ impl<T: LogTables> Log<T> {
             return answered;
         };
         let slot = self.0.slots.slot(commit.conversation);
-        let pushed = slot.lock().push_commit(Queued { commit, answer, held });
+        let timers = (!commit.timers.is_empty()).then(|| self.0.timer_order.take(&commit.timers));
+        let pushed = slot.lock().push_commit(Queued { commit, timers, answer, held });
         match pushed {
             Ok(()) => self.start_worker(&slot),
             Err(queued) => refuse(queued.answer, stuck()),
@@ -127,7 +134,7 @@ impl<T: LogTables> LogStore for Log<T> {
         tail: usize,
     ) -> BoxFuture<'static, Result<Option<LoadedConversation>, StoreError>> {
         let log = self.clone();
-        Box::pin(async move { log.load_shared(conversation, tail).await })
+        Box::pin(async move { log.believed(log.load_shared(conversation, tail).await) })
     }
 
     fn read(
@@ -169,3 +176,7 @@ impl<T: LogTables> LogStore for Log<T> {
         Box::pin(async move { log.believed(log.list_conversations(user, after, limit).await) })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests;

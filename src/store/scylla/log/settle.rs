@@ -31,8 +31,11 @@ impl<T: LogTables> Log<T> {
             return;
         }
         drop(inner);
-        let (log, slot) = (self.clone(), slot.clone());
-        self.0.tables.spawn(Box::pin(async move { log.settle(&slot).await }));
+        let (log, slot, working) = (self.clone(), slot.clone(), self.0.working.start());
+        self.0.tables.spawn(Box::pin(async move {
+            log.settle(&slot).await;
+            drop((slot, working));
+        }));
     }
 
     async fn settle(&self, slot: &Slot) {
@@ -40,7 +43,8 @@ impl<T: LogTables> Log<T> {
         loop {
             {
                 let after_a_while = self.0.tables.sleep(self.0.limits.settle_ms);
-                select(after_a_while, pin!(slot.settle_now.notified())).await;
+                let (now, closing) = (pin!(slot.settle_now.notified()), pin!(self.0.working.closing()));
+                select(after_a_while, select(now, closing)).await;
             }
             // What is committed meanwhile waits for the next time.
             let until = slot.lock().state.as_ref().map_or(0, |state| state.version);
@@ -48,12 +52,15 @@ impl<T: LogTables> Log<T> {
                 if self.attempt(settling.mutation.clone()).await == Written::Done && self.0.fence.holds() {
                     settled(slot, &settling);
                     pause = Pause::new();
+                } else if self.0.working.is_closing() {
+                    break;
                 } else {
                     pause.wait(&*self.0.tables).await;
                 }
             }
             let mut inner = slot.lock();
-            if !self.0.fence.holds() || inner.state.as_ref().is_none_or(|state| state.is_settled()) {
+            let is_over = self.0.working.is_closing() || !self.0.fence.holds();
+            if is_over || inner.state.as_ref().is_none_or(|state| state.is_settled()) {
                 inner.is_settling = false;
                 return;
             }

@@ -1,6 +1,6 @@
 //! One conversation in memory: its state, and the calls that wait for their turn.
 
-use super::{queue::Held, state::State};
+use super::{queue::Held, state::State, timer_order::Place};
 use crate::{
     chat::LogEntry,
     store::{Commit, CommitOutcome, Direction, LoadedConversation, StoreError},
@@ -71,6 +71,8 @@ enum Item {
 
 pub(super) struct Queued {
     pub(super) commit: Commit,
+    /// Of its timers, if it has any.
+    pub(super) timers: Option<Place>,
     pub(super) answer: oneshot::Sender<CommitOutcome>,
     pub(super) held: Held,
 }
@@ -167,7 +169,8 @@ impl Inner {
                 while let Some(Item::Commit(next)) = self.queue.front() {
                     entries += next.commit.entries.len();
                     bytes += next.held.bytes();
-                    if next.commit.after.0 != end || entries > max.entries || bytes > max.bytes {
+                    let waits = next.timers.as_ref().is_some_and(|place| !place.is_first());
+                    if next.commit.after.0 != end || entries > max.entries || bytes > max.bytes || waits {
                         break;
                     }
                     end += next.commit.entries.len() as u64;

@@ -100,8 +100,13 @@ impl<T: LogTables> Log<T> {
 
     /// Commits a batch. An error: nobody can go on with this conversation.
     async fn batch(&self, slot: &Arc<Slot>, batch: Vec<Queued>) -> Result<(), StoreError> {
-        let (commits, waiting): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|queued| (queued.commit, (queued.answer, queued.held))).unzip();
+        let mut places = Vec::new();
+        let (mut commits, mut waiting) = (Vec::new(), Vec::new());
+        for Queued { commit, timers, answer, held } in batch {
+            commits.push(commit);
+            places.extend(timers);
+            waiting.push((answer, held));
+        }
         let sent = AtomicBool::new(false);
         let mut waiting = Some(waiting);
         let mut tell = |outcome: &CommitOutcome| {
@@ -112,7 +117,7 @@ impl<T: LogTables> Log<T> {
             }
         };
         let outcome = {
-            let work = pin!(self.commit_batch(slot, &commits, &sent));
+            let work = pin!(self.commit_batch(slot, &commits, &places, &sent));
             match select(work, self.0.tables.sleep(self.0.limits.patience_ms)).await {
                 Either::Left((outcome, _)) => outcome,
                 // What was written until now is no part of the log, and may be left as it is.
@@ -133,6 +138,7 @@ impl<T: LogTables> Log<T> {
                 state.unmark(outcome == CommitOutcome::Durable);
             }
         }
+        drop(places);
         tell(&outcome);
         if outcome == CommitOutcome::Unknown {
             // Only a lapsed lease leaves it so.
@@ -146,8 +152,8 @@ impl<T: LogTables> Log<T> {
     }
 
     fn answer(&self, queued: Vec<Queued>, outcome: &CommitOutcome) {
-        for Queued { answer, held, .. } in queued {
-            drop(held);
+        for Queued { answer, held, timers, .. } in queued {
+            drop((held, timers));
             // Who has gone does not want to know.
             let _ = answer.send(self.told(outcome));
         }

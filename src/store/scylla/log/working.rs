@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tokio::sync::Notify;
 
@@ -14,6 +14,8 @@ pub(super) struct Working(Arc<Count>);
 struct Count {
     tasks: AtomicUsize,
     ended: Notify,
+    is_closing: AtomicBool,
+    closing: Notify,
 }
 
 /// One of them, until it is dropped.
@@ -23,6 +25,27 @@ impl Working {
     pub(super) fn start(&self) -> Task {
         self.0.tasks.fetch_add(1, Ordering::AcqRel);
         Task(self.0.clone())
+    }
+
+    /// From now on nobody waits for more to do, or tries again what can be left.
+    pub(super) fn close(&self) {
+        self.0.is_closing.store(true, Ordering::Release);
+        self.0.closing.notify_waiters();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.0.is_closing.load(Ordering::Acquire)
+    }
+
+    /// Comes back when it is closing.
+    pub(super) async fn closing(&self) {
+        loop {
+            let closing = self.0.closing.notified();
+            if self.is_closing() {
+                return;
+            }
+            closing.await;
+        }
     }
 
     /// Comes back when there is none.

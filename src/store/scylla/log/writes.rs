@@ -6,7 +6,7 @@ use crate::{
         StoreError,
         scylla::tables::{LogTables, Mutation, Rows, Written},
     },
-    telemetry::metric::STORE_WRITES_IN_FLIGHT,
+    telemetry::metric::{STATEMENT, STORE_RETRIES, STORE_WRITES_IN_FLIGHT},
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -101,6 +101,7 @@ impl<T: LogTables> Log<T> {
                 }
             }
             pause.wait(&*self.0.tables).await;
+            metrics::counter!(STORE_RETRIES, STATEMENT => name_of(&mutation.rows)).increment(1);
         }
     }
 
@@ -135,6 +136,15 @@ impl<T: LogTables> Log<T> {
     /// What was found out, if the lease still holds: else somebody else may know better.
     pub(super) fn believed<V>(&self, found: Result<V, StoreError>) -> Result<V, StoreError> {
         if self.0.fence.holds() { found } else { Err(lapsed()) }
+    }
+}
+
+fn name_of(rows: &Rows) -> &'static str {
+    match rows {
+        Rows::Log { .. } => "log_write",
+        Rows::Conversation { .. } => "conversation_write",
+        Rows::Membership { .. } => "membership_write",
+        Rows::Sends { .. } => "sends_write",
     }
 }
 
