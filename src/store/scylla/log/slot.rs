@@ -107,7 +107,7 @@ impl Slot {
 impl Inner {
     /// Whether there is a state that whoever reads may go by.
     pub(super) fn is_certain(&self) -> bool {
-        self.state.is_some() && !self.in_doubt
+        self.state.is_some() && !self.in_doubt && !self.is_stuck
     }
 
     /// Adds a commit. Returns it if nobody is let in.
