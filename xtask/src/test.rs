@@ -21,6 +21,9 @@ const CORPUS: &str = "../shared/data/sms/en.jsonl";
 /// How often the replay kills the server.
 const KILLS: &str = "2";
 
+/// Memory that must be available for a cluster of three CQL nodes and a server.
+const THREE_NODES_MIB: u64 = 4096;
+
 /// Runs them all; `limit` messages of `corpus` are replayed, unless `quick`. Tests that need a CQL server or a Redis get them, or are
 /// left out when they shall do without.
 pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize, without_services: bool) -> Result<()> {
@@ -60,6 +63,16 @@ pub fn run(quick: bool, corpus: Option<PathBuf>, limit: usize, without_services:
     let benchmarks = ["test", "--locked", "-p", "godwit-bench", "--benches"];
     checks.command("benchmarks, once each", cargo(&benchmarks).envs(variables))?;
     drop(services);
+
+    let three_nodes = "a killed node of three";
+    if quick || without_services {
+        checks.skip(three_nodes, if quick { "--quick" } else { "--without-services" });
+    } else if available_mib().is_some_and(|available| available < THREE_NODES_MIB) {
+        checks.skip(three_nodes, "it takes more memory than is available");
+    } else {
+        let mut test = cargo(&["test", "--locked", "--test", "three_nodes", "--", "--nocapture"]);
+        checks.command(three_nodes, test.env("GODWIT_TEST_NODES", "3"))?;
+    }
 
     if quick {
         checks.skip("replay under SIGKILL", "--quick");
@@ -117,6 +130,13 @@ impl Checks<'_> {
         let Self { passed, skipped, .. } = self;
         eprintln!("\n── all checks passed: {passed} run, {skipped} skipped, in {}", seconds(self.started.elapsed()));
     }
+}
+
+/// `None` where the system does not say.
+fn available_mib() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)
 }
 
 fn has_cargo_deny() -> bool {
