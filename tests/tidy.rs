@@ -14,7 +14,7 @@ use std::{
 use tidy_rules::{House, Source};
 
 /// What is looked at: everything that people write.
-const ROOTS: [&str; 16] = [
+const ROOTS: [&str; 17] = [
     "src",
     "proto",
     "quic",
@@ -22,6 +22,7 @@ const ROOTS: [&str; 16] = [
     "loadtest",
     "bench",
     "tests",
+    "services",
     "xtask",
     "fuzz",
     "docs",

@@ -13,6 +13,7 @@ mod rig;
 mod scenario;
 mod server_binary;
 mod server_process;
+mod services;
 mod subject;
 mod target;
 mod tcp;

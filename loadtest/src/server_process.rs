@@ -12,7 +12,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -28,7 +28,10 @@ pub struct ServerProcess {
     fingerprint: String,
     /// Of the processes that are gone.
     past: Figures,
+    /// Of the process that runs, as it was seen last.
+    seen: Figures,
     starts: u32,
+    ends: u32,
 }
 
 /// How the server is started, every time the same.
@@ -41,6 +44,8 @@ pub struct Launch {
     /// CPUs that it may use; empty: all.
     cpus: Vec<usize>,
     address: SocketAddr,
+    /// It may end by itself with an error, and is started again then.
+    may_end: bool,
 }
 
 impl Launch {
@@ -48,7 +53,8 @@ impl Launch {
     pub fn godwit(binary: PathBuf, cores: Option<usize>, environment: Vec<(String, String)>) -> anyhow::Result<Self> {
         let mut arguments = vec!["serve".to_owned()];
         arguments.extend(cores.into_iter().flat_map(|cores| ["--cores".to_owned(), cores.to_string()]));
-        Ok(Self { binary, arguments, environment, cpus: Vec::new(), address: free_address(LOOPBACK)? })
+        let address = free_address(LOOPBACK)?;
+        Ok(Self { binary, arguments, environment, cpus: Vec::new(), address, may_end: false })
     }
 
     /// A bare relay, which is this program itself.
@@ -65,12 +71,18 @@ impl Launch {
         ];
         let binary = std::env::current_exe().context("the path of this program")?;
         let arguments = arguments.to_vec();
-        Ok(Self { binary, arguments, environment: Vec::new(), cpus: Vec::new(), address: free_address(LOOPBACK)? })
+        let (environment, address) = (Vec::new(), free_address(LOOPBACK)?);
+        Ok(Self { binary, arguments, environment, cpus: Vec::new(), address, may_end: false })
     }
 
     /// Has it listen on a free port of this address rather than of loopback.
     pub fn on_ip(self, ip: IpAddr) -> anyhow::Result<Self> {
         Ok(Self { address: free_address(ip)?, ..self })
+    }
+
+    /// Lets it end by itself with an error, as a server does when what it depends on is gone for too long.
+    pub fn that_may_end(self) -> Self {
+        Self { may_end: true, ..self }
     }
 
     /// Keeps it on some CPUs.
@@ -108,8 +120,9 @@ impl ServerProcess {
     /// Starts a server on a new temporary directory and waits until it serves.
     pub async fn start(launch: Launch) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("godwit-loadtest-").tempdir()?;
-        let past = Figures::default();
-        let mut server = Self { child: None, launch, directory, fingerprint: String::new(), past, starts: 0 };
+        let (past, seen) = (Figures::default(), Figures::default());
+        let mut server =
+            Self { child: None, launch, directory, fingerprint: String::new(), past, seen, starts: 0, ends: 0 };
         server.launch().await?;
         Ok(server)
     }
@@ -127,7 +140,7 @@ impl ServerProcess {
     /// Kills the process as a power failure would, without a word, and starts another on the same directory and port.
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
-        self.launch().await
+        self.launch_patiently().await
     }
 
     /// Stops the process as an operator would, and starts another on the same directory and port.
@@ -155,6 +168,10 @@ impl ServerProcess {
     /// What all its processes have used up to now.
     pub fn figures(&self) -> anyhow::Result<Figures> {
         Ok(match &self.child {
+            // It may have ended since.
+            Some(child) if self.launch.may_end => {
+                self.past.followed_by(process_figures(child.id()).unwrap_or(self.seen))
+            }
             Some(child) => self.past.followed_by(process_figures(child.id())?),
             None => self.past,
         })
@@ -175,10 +192,72 @@ impl ServerProcess {
         Ok(())
     }
 
+    /// Fails if the process ended by itself, unless it is one that may: that is started again, as a service manager would.
+    pub async fn keep_up(&mut self) -> anyhow::Result<()> {
+        if !self.launch.may_end {
+            return self.check_alive();
+        }
+        let Some(child) = &mut self.child else { return Ok(()) };
+        let Some(status) = child.try_wait()? else {
+            // They are gone with it.
+            self.seen = process_figures(child.id()).unwrap_or(self.seen);
+            return Ok(());
+        };
+        self.check_orderly(status)?;
+        self.ends += 1;
+        self.forget_ended();
+        let last_words = self.last_words();
+        eprintln!("The server ended by itself and is started again: {}", last_words.lines().last().unwrap_or_default());
+        self.launch_patiently().await
+    }
+
+    /// How often it ended by itself and was started again.
+    pub fn ends(&self) -> u32 {
+        self.ends
+    }
+
+    /// Fails if it has panicked, even where it went on after that.
+    pub fn check_log(&self) -> anyhow::Result<()> {
+        let log = fs::read(self.log_path()).context("reading the server's log")?;
+        let log = String::from_utf8_lossy(&log);
+        match log.lines().find(|line| line.contains("panicked at")) {
+            Some(line) => bail!("the server has panicked: {line}"),
+            None => Ok(()),
+        }
+    }
+
     /// Leaves the directory with the server's data and its log where it is, for whoever looks for the cause.
     pub fn keep_directory(&mut self) -> &Path {
         self.directory.disable_cleanup(true);
         self.directory.path()
+    }
+
+    /// Until it runs: one that may end does so, too, when it is started while what it depends on is gone.
+    async fn launch_patiently(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + LAUNCH_PATIENCE;
+        loop {
+            let outcome = self.launch().await;
+            let ended = match &mut self.child {
+                Some(child) if outcome.is_err() && self.launch.may_end => child.try_wait()?,
+                _ => return outcome,
+            };
+            let Some(status) = ended.filter(|_| Instant::now() < deadline) else { return outcome };
+            self.check_orderly(status)?;
+            self.forget_ended();
+            tokio::time::sleep(LAUNCH_PAUSE).await;
+        }
+    }
+
+    /// Fails if this is the end of a server that did not say what is wrong.
+    fn check_orderly(&self, status: ExitStatus) -> anyhow::Result<()> {
+        ensure!(status.code() == Some(1), "the server crashed with {status}:\n{}", self.last_words());
+        Ok(())
+    }
+
+    fn forget_ended(&mut self) {
+        self.child = None;
+        self.past = self.past.followed_by(self.seen);
+        self.seen = Figures::default();
     }
 
     async fn launch(&mut self) -> anyhow::Result<()> {
@@ -226,7 +305,9 @@ impl ServerProcess {
         let figures = process_figures(child.id());
         child.kill()?;
         child.wait()?;
-        self.past = self.past.followed_by(figures?);
+        let figures = if self.launch.may_end { figures.unwrap_or(self.seen) } else { figures? };
+        self.past = self.past.followed_by(figures);
+        self.seen = Figures::default();
         Ok(())
     }
 
@@ -352,6 +433,9 @@ fn free_address(ip: IpAddr) -> anyhow::Result<SocketAddr> {
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// For how long a server that may end is started again and again.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(120);
+const LAUNCH_PAUSE: Duration = Duration::from_millis(300);
 const START_POLL: Duration = Duration::from_millis(5);
 const LAST_WORDS_LINES: usize = 20;
 /// Linux hands out ports from 32768 on.

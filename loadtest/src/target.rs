@@ -2,7 +2,7 @@
 
 use crate::server_process::{Figures, Launch, ServerProcess, process_figures};
 use anyhow::{Context, bail};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 /// Where the load goes.
 #[derive(Debug)]
@@ -78,6 +78,36 @@ impl Target {
         }
     }
 
+    /// Does some work, and meanwhile sees to it that the server runs; see [`ServerProcess::keep_up`].
+    pub async fn kept_up<T>(&mut self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                output = &mut work => return Ok(output),
+                () = tokio::time::sleep(KEEP_UP_POLL) => {}
+            }
+            if let Self::Own(server) = self {
+                server.keep_up().await?;
+            }
+        }
+    }
+
+    /// How often it ended by itself and was started again.
+    pub fn ends(&self) -> u32 {
+        match self {
+            Self::Own(server) => server.ends(),
+            Self::Other { .. } => 0,
+        }
+    }
+
+    /// Fails if it is our own and has panicked.
+    pub fn check_log(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Own(server) => server.check_log(),
+            Self::Other { .. } => Ok(()),
+        }
+    }
+
     /// Kills it and starts it again.
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         match self {
@@ -101,3 +131,5 @@ impl Target {
         }
     }
 }
+
+const KEEP_UP_POLL: Duration = Duration::from_millis(20);

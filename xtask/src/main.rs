@@ -2,7 +2,6 @@
 
 mod bench;
 mod generate;
-mod services;
 mod test;
 mod workspace;
 
@@ -38,7 +37,7 @@ enum Command {
     /// A real CQL server and a real Redis on loopback, for tests.
     Services {
         #[command(subcommand)]
-        action: services::Action,
+        action: godwit_services::Action,
         /// Where they keep everything, and what tells them from others that run besides. By default target/services.
         #[arg(long, global = true)]
         directory: Option<PathBuf>,
@@ -56,7 +55,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test { quick, corpus, limit, without_services } => test::run(quick, corpus, limit, without_services),
-        Command::Services { action, directory } => services::run(&action, directory),
+        Command::Services { action, directory } => godwit_services::run(&action, directory),
         Command::Bench(options) => bench::run(&options),
         Command::Generate { check } => generate::run(check),
     };

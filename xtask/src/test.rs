@@ -2,10 +2,10 @@
 
 use crate::{
     generate,
-    services::{self, ForTests},
     workspace::{self, cargo},
 };
 use anyhow::{Context, Result, bail};
+use godwit_services::{self as services, ForTests};
 use std::{
     collections::BTreeSet,
     ffi::OsString,

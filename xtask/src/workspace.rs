@@ -1,20 +1,13 @@
 //! Where everything lies, and the cargo that builds it.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Command,
-};
+pub use godwit_services::target_dir;
+
+use std::{env, path::Path, process::Command};
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask)
-}
-
-/// Where cargo builds.
-pub fn target_dir() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |given| root().join(given))
 }
 
 /// The cargo that runs this.

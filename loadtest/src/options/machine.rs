@@ -108,7 +108,7 @@ impl ClientOptions {
 }
 
 /// `section.key=value` as the environment variable that says the same.
-fn setting(text: &str) -> Result<(String, String), String> {
+pub fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE")?;
     if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_')) {
         return Err(format!("{key:?} is no key"));

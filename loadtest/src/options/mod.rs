@@ -14,7 +14,7 @@ pub use capacity::CapacityOptions;
 pub use chat::{GroupsOptions, HotGroupOptions, Order, PairsOptions};
 pub use expiry::ExpiryOptions;
 pub use figures::FiguresOptions;
-pub use machine::{ClientOptions, ServerOptions};
+pub use machine::{ClientOptions, ServerOptions, setting};
 pub use mixed::MixedOptions;
 pub use others::{HistoryOptions, IdleOptions, StormOptions};
 pub use schedule::ScheduleOptions;

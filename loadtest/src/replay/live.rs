@@ -1,8 +1,8 @@
 //! What senders and watchers share while messages are on their way.
 
-use super::{accounts::Directory, latency::Latency, log_check::Expected};
+use super::{accounts::Directory, latency::Latency, log_check::Expected, plan::Moment};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,8 @@ pub struct Live {
     pub directory: Directory,
     /// Messages that the server said are durable.
     pub acked: AtomicU64,
+    /// Everything has been sent and answered.
+    pub sent_all: AtomicBool,
     /// Messages that arrived at a member, the sender included, each counted once.
     pub arrived: AtomicU64,
     /// Those that arrived at another member than the sender.
@@ -41,6 +43,7 @@ impl Live {
             expected,
             directory,
             acked: AtomicU64::new(0),
+            sent_all: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             marked: AtomicU64::new(0),
@@ -74,6 +77,21 @@ impl Live {
         self.arrived.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Waits for a moment. Those that have not come when everything has been sent come then.
+    pub async fn reach(&self, moment: Moment) {
+        while self.acked.load(Ordering::Relaxed) < moment.after_acks as u64 && !self.sent_all.load(Ordering::Relaxed) {
+            tokio::time::sleep(MOMENT_POLL).await;
+        }
+        tokio::time::sleep(moment.delay).await;
+    }
+
+    /// Waits until everything has been sent.
+    pub async fn reach_end(&self) {
+        while !self.sent_all.load(Ordering::Relaxed) {
+            tokio::time::sleep(MOMENT_POLL).await;
+        }
+    }
+
     /// The seq that a message's ack promised; `None` when it was not acknowledged.
     pub fn acked_seq(&self, message: usize) -> Option<u64> {
         Some(self.acked_seqs[message].load(Ordering::Relaxed)).filter(|&seq| seq > 0)
@@ -84,3 +102,5 @@ impl Live {
         self.started.elapsed().saturating_sub(handed_over)
     }
 }
+
+const MOMENT_POLL: Duration = Duration::from_millis(2);

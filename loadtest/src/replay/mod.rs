@@ -6,6 +6,7 @@
 //! ([`log_check`], [`recount`], [`summary_check`]), and its tests show that every kind of fault is found.
 
 mod accounts;
+mod chaos;
 pub mod corpus;
 mod faults;
 pub mod generate;
@@ -23,7 +24,13 @@ mod target;
 mod verify;
 mod watch;
 
-use crate::target::Target;
+use crate::{
+    options::setting,
+    services::{Backend, Services},
+    target::Target,
+};
+use anyhow::ensure;
+use chaos::Chaos;
 use clap::Args;
 use corpus::Corpus;
 use plan::Plan;
@@ -45,6 +52,13 @@ pub struct Options {
     /// Kill the server N times with SIGKILL, at random moments while messages are sent, and start it again
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "server")]
     kill: usize,
+    /// What the started server keeps everything in
+    #[arg(long, value_enum, default_value_t, conflicts_with = "server")]
+    services: Backend,
+    /// Have everything go wrong with the databases that can: they are killed, stalled, flushed, and replies are lost, held
+    /// back and cut, at random moments while messages are sent. The server ends by itself now and then, and is started again
+    #[arg(long, conflicts_with = "server")]
+    chaos: bool,
     /// Repeats the random decisions of an earlier run, which printed its seed
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -75,6 +89,9 @@ pub struct Options {
     /// The server to start: the `godwit` beside this program if not given
     #[arg(long, value_name = "PATH", conflicts_with = "server")]
     server_binary: Option<PathBuf>,
+    /// Configuration of the server that is started, as in `limits.message_bytes_max=8192`. Can be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = setting, conflicts_with = "server")]
+    set: Vec<(String, String)>,
 }
 
 /// How a replay ended.
@@ -98,18 +115,20 @@ pub async fn run(options: Options) -> anyhow::Result<Verdict> {
         plan.accounts.len(),
         plan.conversations.len(),
     );
+    // Before the server, which is dropped first: it ends while its databases still run.
+    let mut chaos = options.services(seed, &plan).await?;
     let mut target = match (&options.server, &options.fingerprint) {
         (Some(server), Some(fingerprint)) => Target::other(server, fingerprint.clone(), options.pid).await?,
-        _ => {
-            let own = OwnServer { binary: options.server_binary.clone(), cores: options.cores };
-            target::start(own, &plan).await?
-        }
+        _ => target::start(options.own_server(chaos.as_ref()), &plan).await?,
     };
 
-    let outcome = run::replay(&options, seed, corpus, plan, &mut target).await;
+    let outcome = run::replay(&options, seed, corpus, plan, &mut target, chaos.as_mut()).await;
     let clean = outcome.as_ref().is_ok_and(|(report, _)| report.is_clean());
     if !clean {
         target.keep_evidence();
+        if let Some(chaos) = &mut chaos {
+            eprintln!("The databases' data and logs are kept in {}", chaos.services.keep_directory().display());
+        }
     }
     let (report, faults) = outcome?;
     println!("{}", report.to_table());
@@ -125,6 +144,28 @@ pub async fn run(options: Options) -> anyhow::Result<Verdict> {
 }
 
 impl Options {
+    /// The databases, and what will happen to them: nothing, unless chaos is wanted.
+    async fn services(&self, seed: u64, plan: &Plan) -> anyhow::Result<Option<Chaos>> {
+        if self.services == Backend::Embedded {
+            ensure!(!self.chaos, "--chaos has nothing to strike in an embedded store; add --services scylla");
+            return Ok(None);
+        }
+        eprintln!("Starting a CQL server and Redis");
+        let services = Services::start(seed).await?;
+        let strikes = if self.chaos { chaos::strikes(plan.places.len(), &plan.kills, seed) } else { Vec::new() };
+        Ok(Some(Chaos { services, strikes }))
+    }
+
+    fn own_server(&self, chaos: Option<&Chaos>) -> OwnServer {
+        let mut environment = chaos.map_or_else(Vec::new, |chaos| chaos.services.environment());
+        if self.chaos {
+            // Whoever takes over waits for the lease of the server that was killed.
+            environment.extend(IMPATIENT.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        }
+        environment.extend(self.set.iter().cloned());
+        OwnServer { binary: self.server_binary.clone(), cores: self.cores, environment, may_end: self.chaos }
+    }
+
     fn read_corpus(&self, seed: u64) -> anyhow::Result<Corpus> {
         let limit = self.limit.map(NonZeroUsize::get);
         match &self.corpus {
@@ -137,3 +178,7 @@ impl Options {
         }
     }
 }
+
+/// A lease that another server need not wait long for, and requests that are written again soon.
+const IMPATIENT: [(&str, &str); 2] =
+    [("GODWIT_SCYLLA__LEASE_MS", "4000"), ("GODWIT_SCYLLA__REQUEST_TIMEOUT_MS", "600")];

@@ -16,7 +16,7 @@ pub struct Plan {
     /// Where each message of the corpus belongs.
     pub places: Vec<Place>,
     /// When the server is killed, in order.
-    pub kills: Vec<Kill>,
+    pub kills: Vec<Moment>,
 }
 
 /// One conversation and what will be said in it.
@@ -61,9 +61,9 @@ pub struct Place {
     pub sender: usize,
 }
 
-/// One kill of the server.
+/// When something happens to the server or to what it depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kill {
+pub struct Moment {
     /// Not before this many messages are acknowledged.
     pub after_acks: usize,
     /// And then this much later, so that it strikes anywhere between two messages.
@@ -180,12 +180,12 @@ impl Member {
 }
 
 /// One kill in each of `kills` equal parts of the replay, at a random moment in it.
-fn plan_kills(messages: usize, kills: usize, rng: &mut Xoshiro256PlusPlus) -> Vec<Kill> {
+fn plan_kills(messages: usize, kills: usize, rng: &mut Xoshiro256PlusPlus) -> Vec<Moment> {
     let part = messages as f64 / kills.max(1) as f64;
     let kill = |index| {
         let within: f64 = rng.random_range(0.05..0.95);
         let delay = Duration::from_micros(rng.random_range(0..KILL_DELAY_MAX_US));
-        Kill { after_acks: ((index as f64 + within) * part) as usize, delay }
+        Moment { after_acks: ((index as f64 + within) * part) as usize, delay }
     };
     (0..kills).map(kill).collect()
 }

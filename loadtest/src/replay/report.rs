@@ -1,6 +1,9 @@
 //! What a replay found, for people and for programs.
 
-use super::faults::{FaultCounts, Faults};
+use super::{
+    chaos::{self, Struck},
+    faults::{FaultCounts, Faults},
+};
 use crate::report::{format, terminal_table, write_json};
 use comfy_table::Table;
 use serde::Serialize;
@@ -33,6 +36,10 @@ pub struct Report {
     pub live: FaultCounts,
     pub read_back: FaultCounts,
     pub kills: usize,
+    /// How often the server ended by itself, because its databases failed it for too long.
+    pub ends: u32,
+    /// What went wrong with the databases, in order.
+    pub chaos: Vec<Struck>,
     pub reconnects: u64,
     /// From the first hand-over to the last ack, and what that makes a second.
     pub send_s: f64,
@@ -96,7 +103,9 @@ impl Report {
             ("load test CPU s", format!("{:.1}", self.client_cpu_s)),
             ("load test memory MiB, peak", format!("{:.1}", mebibytes(self.client_rss_bytes))),
         ];
-        let rows = rows.into_iter().map(|(name, value)| [name.to_owned(), value]);
+        let ends = (!self.chaos.is_empty()).then(|| ("server ended by itself", self.ends.to_string()));
+        let rows = rows.into_iter().chain(ends).chain(chaos::summary(&self.chaos));
+        let rows = rows.map(|(name, value)| [name.to_owned(), value]);
         terminal_table(["replay", self.corpus.as_str()], rows, 1)
     }
 }
@@ -140,6 +149,8 @@ mod tests {
             live: FaultCounts::default(),
             read_back: FaultCounts::default(),
             kills: 0,
+            ends: 0,
+            chaos: Vec::new(),
             reconnects: 0,
             send_s: 1.0,
             msgs_per_s: 10.0,

@@ -3,11 +3,12 @@
 use super::{
     Options,
     accounts::{Dialer, Directory, People},
+    chaos::{Chaos, Struck},
     corpus::Corpus,
     faults::Faults,
     live::Live,
     log_check::Expected,
-    plan::{Kill, MessageIds, Plan},
+    plan::{MessageIds, Plan},
     progress::{Stalled, shown},
     report::Report,
     send::{Pace, send_all},
@@ -24,7 +25,7 @@ use godwit_client::Client;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -36,6 +37,7 @@ pub async fn replay(
     corpus: Corpus,
     plan: Plan,
     target: &mut Target,
+    chaos: Option<&mut Chaos>,
 ) -> anyhow::Result<(Report, Faults)> {
     let run = format!("{:08x}", if options.server.is_some() { rand::random() } else { seed as u32 });
     let per_socket = options.connections_per_socket.get();
@@ -43,20 +45,21 @@ pub async fn replay(
 
     let at_start = target.figures()?.map_or(0.0, |figures| figures.cpu_s);
     let registered = AtomicU64::new(0);
-    let registering = People::register(&dialer, &plan, &registered);
+    let registering = target.kept_up(People::register(&dialer, &plan, &registered));
     let people = shown("registering", plan.accounts.len() as u64, &registered, PATIENCE, registering)
         .await
-        .map_err(|stalled| gave_up("accounts registered", stalled))??;
+        .map_err(|stalled| gave_up("accounts registered", stalled))???;
     let expected = Expected { corpus, plan, ids: MessageIds::new(seed), users: people.users() };
-    let directory = Directory::create(&expected, &people.clients);
-    let directory = tokio::time::timeout(PATIENCE, directory).await.context("creating the group took too long")??;
+    let directory = target.kept_up(Directory::create(&expected, &people.clients));
+    let directory =
+        tokio::time::timeout(PATIENCE, directory).await.context("creating the group took too long")???;
     let live = Arc::new(Live::new(expected, directory)?);
     let (watchers, clients) = Watchers::start(&live, people);
 
     let cpu_before = target.figures()?.map(|figures| figures.cpu_s);
     let started = Instant::now();
     let pace = Pace { conversations: options.in_flight.get(), window: options.window.get() };
-    let mut live_faults = send(&live, &clients, target, pace).await?;
+    let (mut live_faults, struck) = send(&live, &clients, target, chaos, pace).await?;
     let send_time = started.elapsed();
     settle(&live, target).await?;
     let delivery_time = started.elapsed();
@@ -70,10 +73,11 @@ pub async fn replay(
     let entries = live.expected.plan.arrivals();
     let read = Arc::new(AtomicU64::new(0));
     let reading = read_back(live.clone(), Arc::new(dialer), Arc::new(watched.marks), read.clone());
-    let read_faults = shown("reading back", entries, &read, PATIENCE, reading)
+    let read_faults = shown("reading back", entries, &read, PATIENCE, target.kept_up(reading))
         .await
-        .map_err(|stalled| gave_up("entries read back", stalled))??;
+        .map_err(|stalled| gave_up("entries read back", stalled))???;
     target.check_alive()?;
+    target.check_log()?;
 
     let timings = Timings { send: send_time, delivery: delivery_time };
     let usage = Usage {
@@ -82,42 +86,46 @@ pub async fn replay(
         server_cpu_delivery_s: cpu_before.zip(cpu_after).map(|(before, after)| after - before),
         client: process_figures(std::process::id())?,
     };
-    let report = summarise(seed, pace, &live, &timings, &usage, &live_faults, &read_faults);
+    let mut report = summarise(seed, pace, &live, &timings, &usage, &live_faults, &read_faults);
+    (report.ends, report.chaos) = (target.ends(), struck);
     live_faults.merge(read_faults);
     Ok((report, live_faults))
 }
 
-/// Sends everything while the server is killed as planned.
-async fn send(live: &Arc<Live>, clients: &Arc<[Client]>, target: &mut Target, pace: Pace) -> anyhow::Result<Faults> {
-    let finished = AtomicBool::new(false);
+/// Sends everything while the server is killed, and its databases suffer, as planned.
+async fn send(
+    live: &Arc<Live>,
+    clients: &Arc<[Client]>,
+    target: &mut Target,
+    chaos: Option<&mut Chaos>,
+    pace: Pace,
+) -> anyhow::Result<(Faults, Vec<Struck>)> {
     let sending = async {
         let faults = send_all(live, clients, pace).await;
-        finished.store(true, Ordering::Relaxed);
+        live.sent_all.store(true, Ordering::Relaxed);
         faults
     };
-    let both = async { tokio::try_join!(sending, kill_as_planned(live, target, &finished)) };
+    let striking = async {
+        match chaos {
+            Some(chaos) => chaos.run(live).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let all = async { tokio::try_join!(sending, striking, kill_as_planned(live, target)) };
     let messages = live.expected.corpus.messages.len() as u64;
-    let (faults, ()) = shown("sending", messages, &live.acked, PATIENCE, both)
+    let (faults, struck, ()) = shown("sending", messages, &live.acked, PATIENCE, all)
         .await
         .map_err(|stalled| gave_up("messages acknowledged", stalled))??;
-    Ok(faults)
+    Ok((faults, struck))
 }
 
 /// Kills the server at the planned moments; returns when all are over and the messages sent.
-async fn kill_as_planned(live: &Live, target: &mut Target, finished: &AtomicBool) -> anyhow::Result<()> {
-    let mut kills = live.expected.plan.kills.iter().peekable();
-    loop {
-        let over = finished.load(Ordering::Relaxed);
-        let acked = live.acked.load(Ordering::Relaxed) as usize;
-        if let Some(Kill { delay, .. }) = kills.next_if(|kill| over || acked >= kill.after_acks) {
-            tokio::time::sleep(*delay).await;
-            target.kill_and_restart().await?;
-        } else if over {
-            return Ok(());
-        }
-        target.check_alive()?;
-        tokio::time::sleep(KILL_POLL).await;
+async fn kill_as_planned(live: &Live, target: &mut Target) -> anyhow::Result<()> {
+    for kill in &live.expected.plan.kills {
+        target.kept_up(live.reach(*kill)).await?;
+        target.kill_and_restart().await?;
     }
+    target.kept_up(live.reach_end()).await
 }
 
 /// Waits until everything that was sent arrived everywhere, or nothing arrives any more: what is missing then counts as
@@ -126,12 +134,10 @@ async fn settle(live: &Live, target: &mut Target) -> anyhow::Result<()> {
     let (arrivals, marks) = (live.expected.plan.arrivals(), live.expected.plan.marks());
     let waiting = async {
         while live.arrived.load(Ordering::Relaxed) < arrivals || live.marked.load(Ordering::Relaxed) < marks {
-            target.check_alive()?;
             tokio::time::sleep(SETTLE_POLL).await;
         }
-        anyhow::Ok(())
     };
-    match shown("arriving", arrivals, &live.arrived, SETTLE_PATIENCE, waiting).await {
+    match shown("arriving", arrivals, &live.arrived, SETTLE_PATIENCE, target.kept_up(waiting)).await {
         Ok(settled) => settled,
         Err(Stalled { done, for_s }) => {
             eprintln!("{done} of {arrivals} arrived, and nothing for {for_s} s; going on without the rest");
@@ -186,6 +192,8 @@ fn summarise(
         live: streamed.counts,
         read_back: read.counts,
         kills: plan.kills.len(),
+        ends: 0,
+        chaos: Vec::new(),
         reconnects: live.reconnects.load(Ordering::Relaxed),
         send_s,
         msgs_per_s: acked as f64 / send_s,
@@ -210,6 +218,5 @@ fn gave_up(what: &str, stalled: Stalled) -> anyhow::Error {
 /// How long a phase may stand still: longer than clients take to notice a dead server, come back and send again.
 const PATIENCE: Duration = Duration::from_secs(120);
 const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
-const KILL_POLL: Duration = Duration::from_millis(2);
 const SETTLE_POLL: Duration = Duration::from_millis(5);
 const SHUTTING_DOWN_MAX: usize = 64;

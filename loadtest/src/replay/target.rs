@@ -9,17 +9,23 @@ use std::path::PathBuf;
 pub struct OwnServer {
     pub binary: Option<PathBuf>,
     pub cores: Option<usize>,
+    /// Configuration beyond what a load test always needs, as environment variables.
+    pub environment: Vec<(String, String)>,
+    /// It may end by itself while what it depends on is gone.
+    pub may_end: bool,
 }
 
 /// Starts a server that will take as many accounts, and as large a group, as the plan needs.
 pub async fn start(own: OwnServer, plan: &Plan) -> anyhow::Result<Target> {
-    let environment = environment(plan);
+    let mut environment = environment(plan);
+    environment.extend(own.environment);
     let binary = server_binary::find(own.binary)?;
     let settings: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
     // Nobody should think that a server does this by itself.
     eprintln!("Starting {} with cheap passwords and open registration:", binary.display());
     eprintln!("  {}", settings.join(" "));
-    Target::own(Launch::godwit(binary, own.cores, environment)?).await
+    let launch = Launch::godwit(binary, own.cores, environment)?;
+    Target::own(if own.may_end { launch.that_may_end() } else { launch }).await
 }
 
 fn environment(plan: &Plan) -> Vec<(String, String)> {

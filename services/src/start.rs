@@ -101,7 +101,8 @@ fn as_processes(directory: &Directory, wanted: &Wanted, state: &mut State) -> Re
             if data.exists() {
                 fs::remove_dir_all(&data)?;
             }
-            let node = cassandra::Node { index, addresses: &addresses, cql_port, storage_port, shape: state.shape };
+            let (advertised, shape) = (ip, state.shape);
+            let node = cassandra::Node { index, addresses: &addresses, advertised, cql_port, storage_port, shape };
             let launch = node.prepare(&java, &jars, &data)?;
             add(state, node_name(index), Kind::Cql, SocketAddr::new(ip, cql_port), launch);
         }

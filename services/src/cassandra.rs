@@ -83,6 +83,8 @@ pub struct Node<'a> {
     pub index: usize,
     /// One for each node, its own among them.
     pub addresses: &'a [IpAddr],
+    /// Where it tells clients that it is.
+    pub advertised: IpAddr,
     /// The same on all of them.
     pub cql_port: u16,
     /// The same on all of them.
@@ -121,7 +123,7 @@ impl Node<'_> {
     }
 
     fn yaml(&self) -> String {
-        let &Self { index, addresses, cql_port, storage_port, shape } = self;
+        let &Self { index, addresses, advertised, cql_port, storage_port, shape } = self;
         let address = addresses[index];
         let token = TOKENS[index];
         let seeds = addresses.iter().map(|address| format!("{address}:{storage_port}")).collect::<Vec<_>>().join(",");
@@ -141,6 +143,7 @@ seed_provider: [{{class_name: org.apache.cassandra.locator.SimpleSeedProvider, p
 listen_address: {address}
 storage_port: {storage_port}
 rpc_address: {address}
+broadcast_rpc_address: {advertised}
 native_transport_port: {cql_port}
 endpoint_snitch: SimpleSnitch
 {sync}
@@ -177,7 +180,8 @@ mod tests {
 
     fn yaml(index: usize, nodes: usize, durable: bool) -> String {
         let addresses = &ADDRESSES[..nodes];
-        Node { index, addresses, cql_port: 9043, storage_port: 7001, shape: Shape { nodes, durable } }.yaml()
+        let (advertised, shape) = (ADDRESSES[index], Shape { nodes, durable });
+        Node { index, addresses, advertised, cql_port: 9043, storage_port: 7001, shape }.yaml()
     }
 
     #[test]

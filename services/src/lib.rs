@@ -1,4 +1,5 @@
-//! `cargo xtask services`: a real CQL server and a real Redis for tests, on loopback, in `target/services/`.
+//! A real CQL server and a real Redis on loopback: for tests, where `cargo xtask services` starts them in `target/services/`, and for a
+//! load test that starts its own, to kill them.
 //!
 //! In containers where an engine runs, else as processes: Debian's Redis, and Apache Cassandra, which Maven has. What runs is in a
 //! file, so that every later command knows it; ports are the usual ones if they are free.
@@ -16,16 +17,16 @@ mod start;
 mod state;
 
 pub use for_tests::{ForTests, LEFT_OUT, WITHOUT};
+pub use process::Launch;
 
-use crate::workspace;
 use anyhow::{Result, bail, ensure};
 use clap::Subcommand;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde::{Deserialize, Serialize};
 use state::{Directory, Kind, Runs, Service, State};
 use std::{
-    fmt,
-    net::SocketAddr,
+    env, fmt,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -115,6 +116,32 @@ pub fn run(action: &Action, directory: Option<PathBuf>) -> Result<()> {
         Action::Down => down(&path),
         Action::Status => status(&path),
     }
+}
+
+/// A node of Apache Cassandra alone, whose jars are fetched if they are not there. What it has answered survives a SIGKILL. Drivers are
+/// told to come to it at another address, with the same port: that of a proxy, or its own.
+pub fn cassandra(directory: &Path, address: SocketAddr, advertised: IpAddr) -> Result<Launch> {
+    // Held while jars are fetched.
+    let usual = Directory::open(&usual_directory())?;
+    let (java, jars) = (packages::java()?, jars::fetch(&usual.path)?);
+    let (addresses, cql_port) = ([address.ip()], address.port());
+    let shape = Shape { durable: true, ..Shape::SINGLE };
+    let storage_port = ready::free_port(cassandra::STORAGE_PORT, &addresses)?;
+    let node = cassandra::Node { index: 0, addresses: &addresses, advertised, cql_port, storage_port, shape };
+    node.prepare(&java, &jars, directory)
+}
+
+/// A Redis that saves what it has when it is told to.
+pub fn redis(directory: &Path, address: SocketAddr) -> Result<Launch> {
+    packages::redis_server()?;
+    Ok(redis::launch(directory, address))
+}
+
+/// Where cargo builds.
+pub fn target_dir() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = own.parent().unwrap_or(own);
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |given| root.join(given))
 }
 
 const DOWN_FIRST: &str = "`cargo xtask services down` takes it down";
@@ -213,7 +240,7 @@ fn status(path: &Path) -> Result<()> {
 }
 
 fn usual_directory() -> PathBuf {
-    workspace::target_dir().join("services")
+    target_dir().join("services")
 }
 
 fn nodes(text: &str) -> Result<usize, String> {
