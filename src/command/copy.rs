@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use godwit::{
     config::{Config, StoreAddress},
-    server::OpenedStore,
+    server::MovingStore,
     store::copy::{self, Progress, Stage, Totals},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,8 +31,15 @@ pub struct CopyArguments<Arguments: Args> {
 /// Copies everything, and then compares the two stores entry by entry.
 pub fn copy(config: &Config, from: &StoreAddress, to: &StoreAddress) -> Result<()> {
     anyhow::ensure!(from != to, "--from and --to are the same store");
-    let source = OpenedStore::open_at(config, from, false).with_context(|| format!("opening {from}"))?;
-    let target = OpenedStore::open_at(config, to, true).with_context(|| format!("opening {to}"))?;
+    let waiting = |holder: &str| eprintln!("{holder} has the keyspace; stop it. Waiting until it is gone");
+    let source = MovingStore::open(config, from, false, waiting).with_context(|| format!("opening {from}"))?;
+    let target = match MovingStore::open(config, to, true, waiting).with_context(|| format!("opening {to}")) {
+        Ok(target) => target,
+        Err(error) => {
+            source.close();
+            return Err(error);
+        }
+    };
     let copied = copy_and_verify(&source, &target);
     if copied.is_ok() {
         target.copy_complete().with_context(|| format!("completing {to}"))?;
@@ -45,7 +52,7 @@ pub fn copy(config: &Config, from: &StoreAddress, to: &StoreAddress) -> Result<(
     Ok(())
 }
 
-fn copy_and_verify(source: &OpenedStore, target: &OpenedStore) -> Result<Totals> {
+fn copy_and_verify(source: &MovingStore, target: &MovingStore) -> Result<Totals> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().context("starting to work")?;
     let (source, target) = (source.whole(), target.whole());
     runtime.block_on(async {
@@ -88,7 +95,9 @@ impl Progress for Bars {
             Stage::Acked => "acknowledged positions",
         };
         let bar = match total {
-            Some(total) => ProgressBar::new(total).with_style(style("{msg} {bar:30} {pos}/{len} ({per_sec}, {eta} left)")),
+            Some(total) => {
+                ProgressBar::new(total).with_style(style("{msg} {bar:30} {pos}/{len} ({per_sec}, {eta} left)"))
+            }
             None => ProgressBar::no_length().with_style(style("{msg} {spinner} {pos} ({per_sec})")),
         };
         let bar = bar.with_message(format!("{} {name}", self.doing));

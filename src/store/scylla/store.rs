@@ -2,6 +2,7 @@
 
 use super::{
     connection::Cql,
+    copying,
     driver_tables::DriverTables,
     error::OpenError,
     fence::{Clock, Fence},
@@ -91,8 +92,20 @@ impl Scylla {
                 (on_lease.lost)(&lost);
             }
         });
-        let store = Self::on_lease(cql, fence, runtime, &options, ts_floor_us).await?;
-        Ok((store, stop, keeping))
+        let opened = async {
+            let store = Self::on_lease(cql.clone(), fence, runtime, &options, ts_floor_us).await?;
+            copying::check(&cql, &store.lists, &options.keyspace, options.receives_copy).await?;
+            Ok(store)
+        };
+        match opened.await {
+            Ok(store) => Ok((store, stop, keeping)),
+            Err(error) => {
+                // It has ended by itself if the lease is lost.
+                let _ = stop.send(());
+                let _ = keeping.await;
+                Err(error)
+            }
+        }
     }
 
     async fn on_lease(
@@ -109,6 +122,12 @@ impl Scylla {
         let tables = DriverTables::prepare(cql, runtime.clone(), options.reads_in_flight_max).await?;
         let log = Log::new(Arc::new(tables), Arc::new(timers.clone()), fence, log_limits(options));
         Ok(Self { log, accounts, timers, lists, ts_floor_us, runtime, running: Arc::default() })
+    }
+
+    /// All that was to be copied into the keyspace is there: from now on it opens like any other. Blocks.
+    pub fn copy_complete(&self) -> Result<(), OpenError> {
+        let lists = self.lists.clone();
+        wait(&self.runtime, async move { copying::complete(lists.cql()).await })
     }
 
     /// A number that is higher than that of every owner before.

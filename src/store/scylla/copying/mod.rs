@@ -4,7 +4,12 @@
 
 mod statements;
 
-use super::{connection::{Conditional, Cql}, error::OpenError, inventory::Lists, outcome::Failed};
+use super::{
+    connection::{Conditional, Cql},
+    error::OpenError,
+    inventory::Lists,
+    outcome::Failed,
+};
 use crate::store::{Inventory, Page, StoreError};
 
 /// Nodes are numbered from 1.
