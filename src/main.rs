@@ -4,7 +4,10 @@ mod command;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use command::store::{self, StoreCommand};
+use command::{
+    copy,
+    store::{self, StoreCommand},
+};
 use godwit::{
     account::{Invitation, InvitationSecret},
     config::{Config, Loaded, LogFormat, Overrides},
@@ -103,6 +106,9 @@ fn main() -> ExitCode {
         Command::Store(StoreCommand::Init(arguments)) => with_store(&arguments, store::init),
         Command::Store(StoreCommand::Migrate(arguments)) => with_store(&arguments, store::migrate),
         Command::Store(StoreCommand::Check(arguments)) => with_store(&arguments, store::check),
+        Command::Store(StoreCommand::Copy(arguments)) => {
+            with_store(&arguments.config, |config| copy::copy(config, &arguments.from, &arguments.to))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -223,6 +229,6 @@ fn print_config(arguments: &ConfigArguments) -> Result<()> {
     Ok(())
 }
 
-fn with_store(arguments: &ConfigArguments, work: fn(&Config) -> Result<()>) -> Result<()> {
+fn with_store(arguments: &ConfigArguments, work: impl FnOnce(&Config) -> Result<()>) -> Result<()> {
     work(&arguments.load()?.config)
 }

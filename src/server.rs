@@ -2,11 +2,13 @@
 
 mod cluster;
 mod data_dir;
+mod moving;
 mod offline;
 mod opened;
 mod settings;
 
 pub use cluster::scylla_options;
+pub use moving::MovingStore;
 
 use crate::{
     account::{InvitationSecret, PasswordPool, SecretError as InvitationSecretError},

@@ -1,5 +1,6 @@
 //! `godwit store …`: the keyspace of a store on ScyllaDB or Cassandra.
 
+use super::copy::CopyArguments;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use godwit::{
@@ -20,6 +21,8 @@ pub enum StoreCommand<Arguments: clap::Args> {
     Migrate(Arguments),
     /// Look at the cluster, the keyspace, its tables and its lease, and change nothing. Fails when something is wrong.
     Check(Arguments),
+    /// Copy everything from one store to another, and compare the two. A copy that was interrupted goes on when it is begun again.
+    Copy(CopyArguments<Arguments>),
 }
 
 /// Creates the keyspace and its tables.

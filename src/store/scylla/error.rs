@@ -116,6 +116,20 @@ pub enum OpenError {
         /// As configured.
         keyspace: String,
     },
+    /// A copy into it was begun and not completed.
+    #[error(
+        "a copy into the keyspace {keyspace} is not complete. Begin it again: it goes on where it was; or drop the keyspace"
+    )]
+    CopyIncomplete {
+        /// As configured.
+        keyspace: String,
+    },
+    /// Everything was to be copied into a keyspace that has something.
+    #[error("the keyspace {keyspace} has accounts or conversations already. Copy into one that has none")]
+    NotEmpty {
+        /// As configured.
+        keyspace: String,
+    },
     /// The keyspace has no rows in the data centre where requests go.
     #[error(
         "the keyspace {keyspace} has no replicas in the data centre {datacenter} ({replication}). Set scylla.datacenter to one          that has, or give it some: ALTER KEYSPACE {keyspace} WITH replication = \

@@ -5,6 +5,7 @@
 
 mod cluster;
 pub mod connection;
+mod copying;
 mod driver_tables;
 mod error;
 pub mod fence;

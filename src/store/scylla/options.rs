@@ -28,6 +28,9 @@ pub struct ScyllaOptions {
     pub datacenter: Option<String>,
     /// How many nodes of the data centre have each row, when the keyspace is created. `None`: three, or all there are.
     pub replication_factor: Option<NonZeroUsize>,
+    /// Everything is to be copied into it: it must be empty, or have been begun to be copied into before. Nobody else opens it
+    /// until [`super::Scylla::copy_complete`] was called.
+    pub receives_copy: bool,
     /// Whether opening creates what is missing. Without it, a missing or old schema is an error that names the command.
     pub migrate: bool,
     /// How long a server that migrates may be silent before another one goes on in its place.
@@ -74,6 +77,7 @@ impl ScyllaOptions {
             tls: None,
             datacenter: None,
             replication_factor: None,
+            receives_copy: false,
             migrate: true,
             migration_silence_max: Duration::from_secs(15),
             request_timeout: Duration::from_secs(3),

@@ -2,6 +2,7 @@
 
 use super::{
     connection::Cql,
+    copying,
     driver_tables::DriverTables,
     error::OpenError,
     fence::{Clock, Fence},
@@ -69,6 +70,12 @@ impl Scylla {
         }
     }
 
+    /// All that was to be copied into the keyspace is there: from now on it opens like any other. Blocks.
+    pub fn copy_complete(&self) -> Result<(), OpenError> {
+        let lists = self.0.lists.clone();
+        wait(&self.0.handle, async move { copying::complete(lists.cql()).await })
+    }
+
     /// A number that is higher than that of every owner before.
     pub fn term(&self) -> u64 {
         self.0.ts_floor_us.unsigned_abs()
@@ -119,15 +126,27 @@ async fn open_on(
     let lease = own(&cql, &options, on_lease.waiting).await?;
     let (fence, ts_floor_us) = (lease.fence(), lease.ts_floor_us());
     let (stop, stopped) = oneshot::channel();
-    // At once: what follows may take a while. If it fails, `stop` is dropped, and the lease given back.
+    // At once: what follows may take a while.
     let keeping = runtime.spawn(async move {
         let stopped = async { drop(stopped.await) };
         if let Err(lost) = lease.keep(stopped).await {
             (on_lease.lost)(&lost);
         }
     });
-    let inner = assemble(cql, fence, runtime, &options, ts_floor_us).await?;
-    Ok((inner, stop, keeping))
+    let assembled = async {
+        let inner = assemble(cql.clone(), fence, runtime, &options, ts_floor_us).await?;
+        copying::check(&cql, &inner.lists, &options.keyspace, options.receives_copy).await?;
+        Ok(inner)
+    };
+    match assembled.await {
+        Ok(inner) => Ok((inner, stop, keeping)),
+        Err(error) => {
+            drop(stop);
+            // The lease is given back, unless it is lost.
+            drop(keeping.await);
+            Err(error)
+        }
+    }
 }
 
 async fn assemble(

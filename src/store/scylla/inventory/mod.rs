@@ -36,6 +36,10 @@ impl Lists {
         Ok(Self { inner: Arc::new(Inner { cql, statements }), runtime })
     }
 
+    pub(super) fn cql(&self) -> &Cql {
+        &self.inner.cql
+    }
+
     fn run<T: Send + 'static, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> BoxFuture<'static, Result<T, StoreError>>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
