@@ -4,9 +4,9 @@
 pub mod chat;
 pub mod doubt;
 pub mod proxy;
+pub mod server;
 #[path = "../support/services.rs"]
 mod services;
-pub mod server;
 
 use crate::store_suite::disk;
 use godwit::store::{
