@@ -71,8 +71,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Settle),
         1 => Just(Step::Flush),
         2 => any::<u8>().prop_map(Step::Evict),
-        1 => Just(Step::Backup),
-        1 => Just(Step::Restore),
+        2 => Just(Step::Backup),
+        2 => Just(Step::Restore),
         1 => Just(Step::Cut),
         1 => Just(Step::Hold),
         1 => Just(Step::Release),
@@ -110,7 +110,12 @@ impl<'a> Run<'a> {
                     let _: () = redis::cmd("DEL").arg(key).query(&mut connection).unwrap();
                 }
             }
-            Step::Backup => self.backup = self.space.backup(),
+            Step::Backup => {
+                settle(&self.lists);
+                self.check();
+                settle(&self.lists);
+                self.backup = self.space.backup();
+            }
             Step::Restore => self.space.restore(&self.backup),
             Step::Cut => self.proxy.cut(),
             Step::Hold => self.proxy.hold_these(),

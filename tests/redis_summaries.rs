@@ -4,92 +4,26 @@
 mod redis_suite;
 mod store_suite;
 
-use godwit::{
-    chat::{Member, MemberChange, Position},
-    store::{Commit, CommitOutcome, LogStore, embedded::Embedded, redis::Summarised},
+use godwit::store::{
+    Commit, CommitOutcome, LogStore,
+    embedded::Embedded,
+    redis::{RedisOptions, Summarised},
 };
-use godwit_proto::{ConversationId, Seq, UserId};
+use godwit_proto::Seq;
 use redis::Commands;
-use redis_suite::{Space, doubt::Doubtful, embedded, open, proxy::Proxy, settle, until};
+use redis_suite::{
+    Space,
+    chat::{Chat, ME, lines},
+    doubt::Doubtful,
+    embedded, open,
+    proxy::Proxy,
+    settle, until,
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use store_suite::{build::*, wait};
-use tempfile::TempDir;
-
-/// A store, lists over it, and what they should say.
-struct Chat {
-    truth: Arc<Embedded>,
-    _dir: TempDir,
-    lists: Summarised,
-    groups: Vec<ConversationId>,
-}
-
-const ME: u64 = 1;
-
-impl Chat {
-    /// Some groups of users 1 and 2, with a message each.
-    fn new(groups: u8, lists: impl FnOnce(Arc<Embedded>) -> Summarised) -> Self {
-        let (truth, dir) = embedded();
-        let lists = lists(truth.clone());
-        let chat = Self { truth, _dir: dir, lists, groups: (0..groups).map(group).collect() };
-        let members = || vec![put(ME), put(2)];
-        let new =
-            |id: &ConversationId| Commit { members: members(), details: Some(titled("birds")), ..append(*id, 1..=1) };
-        chat.commit(chat.groups.iter().map(new).collect());
-        chat
-    }
-
-    fn commit(&self, commits: Vec<Commit>) {
-        let outcomes = wait(self.lists.commit(commits));
-        assert!(outcomes.iter().all(|outcome| *outcome == CommitOutcome::Durable), "{outcomes:?}");
-    }
-
-    /// Appends a message to a conversation, which moves its sender on.
-    fn send(&self, n: usize) {
-        self.commit(vec![self.message(n)]);
-    }
-
-    fn message(&self, n: usize) -> Commit {
-        let loaded = wait(self.truth.load(self.groups[n], 1)).unwrap().unwrap();
-        let seq = loaded.tail.last().unwrap().seq.0 + 1;
-        let at = Position { seq: Seq(seq), ordinal: seq };
-        let sender = MemberChange::Update(Member { own: at, ..member(ME) });
-        Commit { members: vec![sender], ..append(self.groups[n], seq..=seq) }
-    }
-
-    /// Asks for the list of a user, and for the truth; says how much of it came from Redis.
-    #[track_caller]
-    fn check(&self) -> u64 {
-        let before = self.lists.counts().from_redis;
-        for user in [user(ME), user(2)] {
-            let ids = wait(self.lists.conversations_of(user, None, 1_000)).unwrap();
-            assert_eq!(ids, wait(self.truth.conversations_of(user, None, 1_000)).unwrap());
-            assert_eq!(lines(&self.lists, user, &self.groups), lines(&*self.truth, user, &self.groups));
-        }
-        self.lists.counts().from_redis - before
-    }
-
-    /// Has everything in Redis.
-    #[track_caller]
-    fn warm(&self) {
-        // What has no trusted slice yet is opened by the first, written by it, and read by the second.
-        for _ in 0..2 {
-            self.check();
-            settle(&self.lists);
-        }
-        assert_eq!(self.check(), self.all());
-    }
-
-    fn all(&self) -> u64 {
-        2 + 2 * self.groups.len() as u64
-    }
-}
-
-fn lines(store: &dyn LogStore, user: UserId, groups: &[ConversationId]) -> Vec<Option<godwit::store::StoredSummary>> {
-    wait(store.summaries(groups.iter().map(|id| (*id, user)).collect())).unwrap()
-}
 
 fn on(space: &Space) -> impl FnOnce(Arc<Embedded>) -> Summarised {
     |truth| open(truth, space.options(), 1)
@@ -201,11 +135,7 @@ fn a_redis_that_hangs_stalls_nobody_for_longer_than_an_answer_may_take() {
     let proxy = Proxy::before(&space.url);
     let timeout = Duration::from_millis(300);
     let chat = Chat::new(4, |truth| {
-        open(
-            truth,
-            godwit::store::redis::RedisOptions { response_timeout: timeout, ..space.options_at(&proxy.url()) },
-            1,
-        )
+        open(truth, RedisOptions { response_timeout: timeout, ..space.options_at(&proxy.url()) }, 1)
     });
     chat.warm();
     proxy.hold();
@@ -263,10 +193,7 @@ fn a_redis_that_was_never_started_is_not_needed_and_used_once_it_is_there() {
 fn a_change_that_arrives_after_newer_ones_does_nothing() {
     let Some(space) = Space::new() else { return };
     let proxy = Proxy::before(&space.url);
-    let options = godwit::store::redis::RedisOptions {
-        response_timeout: Duration::from_millis(300),
-        ..space.options_at(&proxy.url())
-    };
+    let options = RedisOptions { response_timeout: Duration::from_millis(300), ..space.options_at(&proxy.url()) };
     let chat = Chat::new(2, |truth| open(truth, options, 1));
     chat.warm();
     proxy.hold_these();

@@ -1,6 +1,7 @@
 //! The sessions of the users that a core owns.
 
-use super::{CoreId, Effects, Limits, Mail, Push, SessionId, SessionRef};
+use super::{Core, CoreId, Effects, Limits, Mail, Push, SessionId, SessionRef};
+use crate::store::{SessionPlace, SessionSink};
 use foldhash::{HashMap, HashMapExt};
 use godwit_proto::{DeviceId, UserId, v1::ErrorCode};
 use std::sync::Arc;
@@ -10,6 +11,8 @@ pub struct Presence {
     core: CoreId,
     sessions_per_user_max: usize,
     users: HashMap<UserId, Vec<OnlineSession>>,
+    /// Where others see them, if anywhere.
+    sink: Option<Arc<dyn SessionSink>>,
     /// Reused by every fan-out: sessions by their core.
     scratch: Vec<Vec<SessionId>>,
 }
@@ -26,6 +29,7 @@ impl Presence {
             core,
             sessions_per_user_max: limits.sessions_per_user_max,
             users: HashMap::new(),
+            sink: None,
             scratch: vec![Vec::new(); usize::from(cores)],
         }
     }
@@ -43,13 +47,19 @@ impl Presence {
         } else {
             sessions.push(OnlineSession { device, at });
         }
+        if let Some(sink) = &self.sink {
+            sink.online(user, device, SessionPlace { core: at.core.0, session: at.session.0 });
+        }
         effects.mail.push((at.core, Mail::OnlineAnswer(at.session, true)));
     }
 
     /// Forgets a session. One that was replaced is forgotten already.
     pub fn on_offline(&mut self, user: UserId, at: SessionRef) {
         if let Some(sessions) = self.users.get_mut(&user) {
-            sessions.retain(|session| session.at != at);
+            let gone = sessions.iter().position(|session| session.at == at).map(|index| sessions.remove(index));
+            if let (Some(gone), Some(sink)) = (gone, &self.sink) {
+                sink.offline(user, gone.device);
+            }
             if sessions.is_empty() {
                 self.users.remove(&user);
             }
@@ -102,6 +112,48 @@ impl Presence {
     }
 }
 
+impl Core {
+    /// Has others see who is online. Call it before the first turn.
+    pub fn set_session_sink(&mut self, sink: Arc<dyn SessionSink>) {
+        self.presence.sink = Some(sink);
+    }
+}
+
 fn end(session: SessionId, reason: &'static str) -> Mail {
     Mail::End(session, ErrorCode::SessionEnded, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<(DeviceId, Option<u64>)>>);
+
+    impl SessionSink for Seen {
+        fn online(&self, _: UserId, device: DeviceId, place: SessionPlace) {
+            self.0.lock().unwrap().push((device, Some(place.session)));
+        }
+
+        fn offline(&self, _: UserId, device: DeviceId) {
+            self.0.lock().unwrap().push((device, None));
+        }
+    }
+
+    #[test]
+    fn others_are_told_who_is_online_and_not_of_the_end_of_a_session_that_was_replaced() {
+        let seen = Arc::new(Seen::default());
+        let mut presence = Presence::new(CoreId(0), &Limits::default(), 1);
+        presence.sink = Some(seen.clone());
+        let (user, device) = (UserId::new(1).unwrap(), DeviceId([1; 16]));
+        let at = |session| SessionRef { core: CoreId(0), session: SessionId(session) };
+        let effects = &mut Effects::default();
+        presence.on_online(user, device, at(1), effects);
+        presence.on_online(user, device, at(2), effects);
+        presence.on_offline(user, at(1));
+        presence.on_offline(user, at(2));
+        assert_eq!(*seen.0.lock().unwrap(), [(device, Some(1)), (device, Some(2)), (device, None)]);
+    }
 }

@@ -14,6 +14,7 @@ pub mod redis;
 mod rows;
 pub mod scylla;
 mod send_hash;
+mod sessions;
 mod timer_keys;
 mod timers;
 mod users;
@@ -24,6 +25,7 @@ pub use log::{
     Commit, CommitOutcome, ConversationDetails, Direction, LoadedConversation, LogStore, PageLimit, SHOWN_LOOK_BACK,
     StoredSummary,
 };
+pub use sessions::{SessionPlace, SessionSink};
 pub use timers::{
     DueTimer, TIMER_PAYLOAD_BYTES_MAX, TimerChange, TimerId, TimerKey, TimerKind, TimerOutcome, TimerOwner, TimerRow,
     TimerStore,

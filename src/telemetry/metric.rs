@@ -162,7 +162,7 @@ metrics! {
     SUMMARY_QUEUE_DEPTH = "godwit_summary_queue_depth", Kind::Gauge, Count;
     /// Whether Redis answers: 1 or 0. Without it lists are read from the store.
     REDIS_UP = "godwit_redis_up", Kind::Gauge, Count;
-    /// Time of one round trip to Redis, by kind: read, write, audit.
+    /// Time of one round trip to Redis, by kind: read, write, audit, sessions.
     REDIS_ROUND_TRIP_SECONDS = "godwit_redis_round_trip_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
     /// Round trips to Redis without an answer, by kind.
     REDIS_ERRORS = "godwit_redis_errors_total", Kind::Counter, Count;

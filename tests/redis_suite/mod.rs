@@ -1,8 +1,10 @@
 //! What tests of the summaries in Redis share: the server that `GODWIT_TEST_REDIS` names, a runtime, and keys of their own.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+pub mod chat;
 pub mod doubt;
 pub mod proxy;
+pub mod server;
 #[path = "../support/services.rs"]
 mod services;
 

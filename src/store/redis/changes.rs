@@ -8,6 +8,9 @@ use crate::{
 use godwit_proto::{ConversationId, Seq, UserId};
 use redis::Cmd;
 
+/// Rows of members in one change. A larger one is forgotten instead, so that no script keeps Redis busy for long.
+const MEMBERS_MAX: usize = 64;
+
 /// A change of one key.
 #[derive(Debug)]
 pub(super) enum Change {
@@ -50,6 +53,10 @@ impl Committed {
 
     pub(super) fn subject(&self) -> Subject {
         Subject::Conversation(self.conversation)
+    }
+
+    pub(super) fn is_small(&self) -> bool {
+        self.members.len() <= MEMBERS_MAX
     }
 
     pub(super) fn conversation(&self) -> ConversationId {

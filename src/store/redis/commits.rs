@@ -94,7 +94,7 @@ impl Call {
                 announced.cells.push(cell);
                 changes.push(Change::Forget(list));
             }
-            let is_plain = *outcome == CommitOutcome::Durable && in_order && settled.is_none();
+            let is_plain = *outcome == CommitOutcome::Durable && in_order && settled.is_none() && committed.is_small();
             changes.push(match is_plain {
                 true => Change::Committed(Box::new(committed)),
                 false => Change::Forget(committed.subject()),

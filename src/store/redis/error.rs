@@ -66,7 +66,9 @@ impl OpenError {
             ErrorKind::InvalidClientConfig => Some(Self::Options(text)),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Some(Self::NotRedis(text)),
             // How the TLS library says that it does not trust, or understand, what it gets.
-            ErrorKind::Io if io_kind(error) == Some(io::ErrorKind::InvalidData) => Some(Self::Certificates(text)),
+            ErrorKind::Io if io_kind(error) == Some(io::ErrorKind::InvalidData) || text.contains("certificate") => {
+                Some(Self::Certificates(text))
+            }
             _ => None,
         }
     }

@@ -35,11 +35,12 @@ impl Subject {
 pub(super) struct Keys {
     /// `prefix:{tag}` of each slice.
     slices: Vec<String>,
+    prefix: String,
 }
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { slices: tags().iter().map(|tag| format!("{prefix}:{{{tag}}}")).collect() }
+        Self { prefix: prefix.to_owned(), slices: tags().iter().map(|tag| format!("{prefix}:{{{tag}}}")).collect() }
     }
 
     /// Holds which writes of the slice are in Redis.
@@ -53,6 +54,17 @@ impl Keys {
             Subject::Conversation(conversation) => format!("{slice}:c:{}", HEXLOWER.encode(conversation.as_bytes())),
             Subject::List(user) => format!("{slice}:u:{}", user.as_u64()),
         }
+    }
+}
+
+/// The sessions of users and the nodes that have them: not part of what a slice's sentinel says.
+impl Keys {
+    pub(super) fn sessions(&self, user: UserId) -> String {
+        format!("{}:p:{}", self.slices[Subject::List(user).slice()], user.as_u64())
+    }
+
+    pub(super) fn node(&self, node: &str) -> String {
+        format!("{}:n:{node}", self.prefix)
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     meters::{Kind, Meters},
     options::RedisOptions,
 };
+use futures_util::future::try_join_all;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
     aio::MultiplexedConnection, cluster::ClusterClientBuilder, cluster_async::ClusterConnection, io::tcp::TcpSettings,
@@ -48,12 +49,61 @@ enum Connection {
     Cluster(ClusterConnection),
 }
 
+/// A pipeline, cut into parts each of which is about one slice.
+#[derive(Default)]
+pub(super) struct Questions {
+    pipeline: Pipeline,
+    /// Where each part ends.
+    ends: Vec<usize>,
+}
+
+impl Questions {
+    pub(super) fn ask(&mut self, question: Cmd) {
+        self.pipeline.add_command(question);
+    }
+
+    /// What comes from now on is about another slice.
+    pub(super) fn end_slice(&mut self) {
+        self.ends.push(self.pipeline.len());
+    }
+
+    /// About one slice alone.
+    pub(super) fn of_slice(questions: impl IntoIterator<Item = Cmd>) -> Self {
+        let mut all = Self::default();
+        questions.into_iter().for_each(|question| all.ask(question));
+        all.end_slice();
+        all
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pipeline.is_empty()
+    }
+
+    fn parts(&self) -> Vec<Pipeline> {
+        let mut questions = self.pipeline.cmd_iter().cloned();
+        let mut from = 0;
+        let parts = self.ends.iter().map(|end| {
+            let mut part = Pipeline::with_capacity(end - from);
+            for question in questions.by_ref().take(end - from) {
+                part.add_command(question);
+            }
+            from = *end;
+            part
+        });
+        parts.collect()
+    }
+}
+
 /// There is no answer. Whether the question arrived, nobody knows.
 #[derive(Debug)]
 pub(super) struct NoAnswer;
 
 impl Link {
     pub(super) fn new(options: RedisOptions, meters: Arc<Meters>) -> Self {
+        if options.tls {
+            // The client takes whichever the process has; that there is one already is fine.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
         Self { options, meters, held: Mutex::default(), lost: Notify::new() }
     }
 
@@ -62,8 +112,8 @@ impl Link {
         self.lock().connection.is_some()
     }
 
-    /// Sends a pipeline and waits for its answers, as long as the options say.
-    pub(super) async fn ask(&self, kind: Kind, pipeline: &Pipeline) -> Result<Vec<Value>, NoAnswer> {
+    /// Asks everything at once and waits for the answers, as long as the options say.
+    pub(super) async fn ask(&self, kind: Kind, questions: &Questions) -> Result<Vec<Value>, NoAnswer> {
         let (number, connection) = {
             let held = self.lock();
             (held.number, held.connection.clone())
@@ -71,10 +121,10 @@ impl Link {
         let Some(mut connection) = connection else { return Err(NoAnswer) };
         let started = Instant::now();
         // The client has the same timeout for one answer; in a cluster there may be several in turn.
-        let answer = time::timeout(self.options.response_timeout, connection.run(pipeline)).await;
+        let answer = time::timeout(self.options.response_timeout, connection.run(questions)).await;
         self.meters.round_trip(kind, started.elapsed());
         let failed = match answer {
-            Ok(Ok(values)) if values.len() == pipeline.len() => return Ok(values),
+            Ok(Ok(values)) if values.len() == questions.pipeline.len() => return Ok(values),
             Ok(Ok(_)) => "answers are missing".to_owned(),
             Ok(Err(error)) if error.is_timeout() => "no answer in time".to_owned(),
             Ok(Err(error)) => error.to_string(),
@@ -168,12 +218,17 @@ impl Link {
             Client::build_with_tls(info, options.certificates())
                 .map_err(|error| OpenError::Certificates(error.to_string()))?
         } else {
-            Client::open(info).map_err(ConnectError::of)?
+            Client::open(info).map_err(|error| ConnectError::of(&error))?
         };
-        let mut single =
-            client.get_multiplexed_async_connection_with_config(&config).await.map_err(ConnectError::of)?;
-        let about: String =
-            redis::cmd("INFO").arg("server").query_async(&mut single).await.map_err(ConnectError::of)?;
+        let mut single = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| ConnectError::of(&error))?;
+        let about: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut single)
+            .await
+            .map_err(|error| ConnectError::of(&error))?;
         check_version(&about)?;
         let is_cluster = about.lines().any(|line| line.trim() == "redis_mode:cluster");
         let mut connection = match is_cluster {
@@ -182,11 +237,11 @@ impl Link {
             false => Connection::Single(single),
         };
         let mut scripts = redis::pipe();
-        for script in [&WRITE, &OPEN] {
+        for script in [&WRITE, &OPEN, &SESSIONS] {
             scripts.cmd("SCRIPT").arg("LOAD").arg(script.body);
         }
         for command in scripts.cmd_iter() {
-            connection.run_one(command).await.map_err(ConnectError::of)?;
+            connection.run_one(command).await.map_err(|error| ConnectError::of(&error))?;
         }
         Ok(connection)
     }
@@ -201,7 +256,7 @@ impl Link {
             builder = builder.certs(options.certificates());
         }
         let client = builder.build().map_err(|error| OpenError::Options(error.to_string()))?;
-        client.get_async_connection().await.map_err(ConnectError::of)
+        client.get_async_connection().await.map_err(|error| ConnectError::of(&error))
     }
 
     /// For all that is asked of a node before it is used.
@@ -216,10 +271,17 @@ impl Link {
 }
 
 impl Connection {
-    async fn run(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+    async fn run(&mut self, questions: &Questions) -> RedisResult<Vec<Value>> {
         match self {
-            Self::Single(connection) => pipeline.query_async(connection).await,
-            Self::Cluster(connection) => pipeline.query_async(connection).await,
+            Self::Single(connection) => questions.pipeline.query_async(connection).await,
+            Self::Cluster(connection) => {
+                // A pipeline is about one slot there; all are on their way at the same time.
+                let answers = questions.parts().into_iter().map(|part| {
+                    let mut connection = connection.clone();
+                    async move { part.query_async::<Vec<Value>>(&mut connection).await }
+                });
+                Ok(try_join_all(answers).await?.into_iter().flatten().collect())
+            }
         }
     }
 
@@ -248,6 +310,7 @@ pub(super) struct Script {
 
 pub(super) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("write.lua")));
 pub(super) static OPEN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("open.lua")));
+pub(super) static SESSIONS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("sessions.lua")));
 
 impl Script {
     fn new(body: &'static str) -> Self {
@@ -268,8 +331,8 @@ pub(super) fn read<T: FromRedisValue>(value: Value) -> Option<T> {
 }
 
 impl ConnectError {
-    fn of(error: RedisError) -> Self {
-        OpenError::of(&error).map_or_else(|| Self::Away(error.to_string()), Self::Wrong)
+    fn of(error: &RedisError) -> Self {
+        OpenError::of(error).map_or_else(|| Self::Away(error.to_string()), Self::Wrong)
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Read,
     Write,
     Audit,
+    Sessions,
 }
 
 /// Where an answer came from.
@@ -146,6 +147,7 @@ impl Kind {
             Self::Read => "read",
             Self::Write => "write",
             Self::Audit => "audit",
+            Self::Sessions => "sessions",
         }
     }
 }

@@ -17,6 +17,7 @@ mod link;
 mod meters;
 mod options;
 mod reads;
+mod sessions;
 mod slices;
 mod store_impl;
 mod unsure;
@@ -25,6 +26,7 @@ mod writer;
 pub use error::OpenError;
 pub use meters::Counts;
 pub use options::{RedisOptions, UrlError};
+pub use sessions::OnlineSession;
 pub use slices::Epoch;
 
 use super::{Store, StoreError};
@@ -63,6 +65,7 @@ struct Shared {
     /// Held while the changes of one call are announced and queued.
     announcing: Mutex<()>,
     keep: Duration,
+    beat: Duration,
 }
 
 impl Summarised {
@@ -76,7 +79,7 @@ impl Summarised {
     ) -> Result<Self, OpenError> {
         let meters = Arc::new(meters::Meters::default());
         let (queue, jobs) = mpsc::channel(writer::QUEUE_MAX);
-        let (keep, audits) = (options.keep, options.audits_per_second);
+        let (keep, beat, audits) = (options.keep, options.beat, options.audits_per_second);
         let shared = Arc::new(Shared {
             store,
             keys: keys::Keys::new(&options.prefix),
@@ -90,6 +93,7 @@ impl Summarised {
             calls: AtomicU64::new(0),
             announcing: Mutex::new(()),
             keep,
+            beat,
         });
         let opening = shared.clone();
         runtime.spawn(async move { opening.link.open().await }).await.map_err(|_| OpenError::Closed)??;

@@ -37,6 +37,8 @@ pub struct RedisOptions {
     pub keep: Duration,
     /// How many summaries a second are compared with the store, of those that were read from Redis lately. 0: none.
     pub audits_per_second: u32,
+    /// How often a node says that it lives. After three times as long without it, nobody believes that its users are online.
+    pub beat: Duration,
 }
 
 /// An address that is none.
@@ -72,6 +74,7 @@ impl RedisOptions {
             prefix: "godwit".to_owned(),
             keep: Duration::from_secs(7 * 24 * 3600),
             audits_per_second: 10,
+            beat: Duration::from_secs(10),
         }
     }
 

@@ -7,18 +7,18 @@ use super::{
     changes::Change,
     encode::{self, FIELDS, Fields},
     keys::Subject,
-    link::{NoAnswer, read},
+    link::{NoAnswer, Questions, read},
     meters::{Doubt, Kind, Source},
     slices::Trust,
     writer::{Job, Rebuilt},
 };
 use crate::store::{StoreError, StoredSummary};
 use godwit_proto::{ConversationId, UserId};
-use redis::{Pipeline, Value};
+use redis::{Cmd, Value};
 use std::collections::BTreeMap;
 
 /// A user with more conversations has no list in Redis. Of 16 bytes each.
-const LIST_MAX: usize = 10_000;
+const LIST_MAX: usize = 20_000;
 
 /// A line of a list.
 pub(super) type Line = (ConversationId, UserId);
@@ -124,16 +124,19 @@ impl Shared {
         if slices.is_empty() {
             return found;
         }
-        let mut pipeline = Pipeline::new();
+        let mut questions = Questions::default();
         for (slice, (_, places)) in &slices {
             for (conversation, user) in places.iter().map(|at| wanted[*at]) {
                 let key = self.keys.of(Subject::Conversation(conversation));
-                pipeline.cmd("HMGET").arg(key).arg(&FIELDS).arg(encode::member_field(user));
+                let mut question = redis::cmd("HMGET");
+                question.arg(key).arg(&FIELDS).arg(encode::member_field(user));
+                questions.ask(question);
             }
             // After the values: if it is as it should be, they were.
-            pipeline.cmd("GET").arg(self.keys.sentinel(*slice));
+            questions.ask(get(self.keys.sentinel(*slice)));
+            questions.end_slice();
         }
-        let answers = self.link.ask(kind, &pipeline).await;
+        let answers = self.link.ask(kind, &questions).await;
         let Ok(answers) = answers else {
             for at in slices.into_values().flat_map(|(_, places)| places) {
                 found[at] = Found::Elsewhere(Source::Away);
@@ -162,10 +165,8 @@ impl Shared {
             Ok(trust) => trust,
             Err(elsewhere) => return elsewhere,
         };
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("GET").arg(self.keys.of(subject));
-        pipeline.cmd("GET").arg(self.keys.sentinel(subject.slice()));
-        let answers = match self.link.ask(kind, &pipeline).await {
+        let questions = Questions::of_slice([get(self.keys.of(subject)), get(self.keys.sentinel(subject.slice()))]);
+        let answers = match self.link.ask(kind, &questions).await {
             Ok(answers) => answers,
             Err(NoAnswer) => return Found::Elsewhere(Source::Away),
         };
@@ -197,6 +198,12 @@ impl Shared {
         }
         is_borne_out
     }
+}
+
+fn get(key: String) -> Cmd {
+    let mut question = redis::cmd("GET");
+    question.arg(key);
+    question
 }
 
 fn here<T, E: std::fmt::Display>(read: Option<Result<Option<T>, E>>) -> Found<T> {

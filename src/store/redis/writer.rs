@@ -4,11 +4,11 @@ use super::{
     Shared,
     cells::CellId,
     changes::Change,
-    link::{OPEN, WRITE, read},
+    link::{OPEN, Questions, WRITE, read},
     meters::{Doubt, Kind},
     slices::{Turn, epoch_of},
 };
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Value};
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -125,7 +125,7 @@ async fn write(shared: &Shared, batch: Batch) {
 async fn write_slices(shared: &Shared, slices: BTreeMap<usize, Vec<Item>>) {
     let now = Instant::now();
     let keep = shared.keep.as_secs().max(1);
-    let mut pipeline = Pipeline::new();
+    let mut questions = Questions::default();
     let mut turns: Vec<(usize, Turn)> = Vec::new();
     for (slice, items) in slices {
         // A slice is opened for what was rebuilt alone: a change has nothing to change in a closed one.
@@ -141,15 +141,16 @@ async fn write_slices(shared: &Shared, slices: BTreeMap<usize, Vec<Item>>) {
         if turn.opens {
             let mut open = OPEN.call();
             open.arg(1).arg(&sentinel).arg(&*turn.tag).arg(turn.epoch).arg(keep);
-            pipeline.add_command(open);
+            questions.ask(open);
         }
-        pipeline.add_command(call(shared, &sentinel, &turn, keep, items));
+        questions.ask(call(shared, &sentinel, &turn, keep, items));
+        questions.end_slice();
         turns.push((slice, turn));
     }
     if turns.is_empty() {
         return;
     }
-    match shared.link.ask(Kind::Write, &pipeline).await {
+    match shared.link.ask(Kind::Write, &questions).await {
         Ok(answers) => settle(shared, turns, answers, now),
         // What was sent may still arrive, and then finds another generation.
         Err(_) => turns.iter().for_each(|(slice, _)| shared.close(*slice, Doubt::Unanswered)),
