@@ -112,7 +112,8 @@ impl UserStore for Scylla {
 
 impl TimerStore for Scylla {
     fn put_timers(&self, changes: Vec<TimerChange>) -> BoxFuture<'static, Vec<TimerOutcome>> {
-        self.0.timers.put_timers(changes)
+        // They keep their order with those that come with commits.
+        self.0.log.put_timers(changes)
     }
 
     fn due_timers(
