@@ -48,7 +48,7 @@ impl<T: LogTables> Log<T> {
         };
         let newest = self.newest(conversation, bucket, head).await?;
         let is_taken_over = newest.state.epoch < epoch;
-        let mut state = newest.into_state(&meta)?;
+        let mut state = newest.to_state(&meta)?;
         if is_taken_over {
             self.seal(slot, bucket, epoch, &newest, &state).await?;
         } else {
@@ -158,7 +158,7 @@ impl<T: LogTables> Log<T> {
 }
 
 impl Newest {
-    fn into_state(&self, meta: &Meta) -> Result<State, StoreError> {
+    fn to_state(&self, meta: &Meta) -> Result<State, StoreError> {
         let pending = &self.pending;
         let details = pending.details()?;
         let unsettled = |(user, value)| (user, Unsettled { value, since: 0 });

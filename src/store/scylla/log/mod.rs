@@ -104,7 +104,7 @@ impl<T: LogTables> Log<T> {
         };
         let slot = self.0.slots.slot(commit.conversation);
         let timers = (!commit.timers.is_empty()).then(|| self.0.timer_order.take(&commit.timers));
-        let pushed = slot.lock().push_commit(Queued { commit, timers, answer, held });
+        let pushed = slot.lock().push_commit(Box::new(Queued { commit, timers, answer, held }));
         match pushed {
             Ok(()) => self.start_worker(&slot),
             Err(queued) => refuse(queued.answer, stuck()),

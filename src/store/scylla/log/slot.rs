@@ -62,7 +62,7 @@ pub(super) type LoadAnswer = oneshot::Sender<Result<Option<LoadedConversation>, 
 
 /// What waits.
 enum Item {
-    Commit(Queued),
+    Commit(Box<Queued>),
     /// Loads of so many entries at the end.
     Load(usize, Vec<LoadAnswer>),
     /// Whoever only wants to know that it is its turn.
@@ -82,7 +82,7 @@ pub(super) enum Work {
     /// Commits that continue the head, and each other.
     Batch(Vec<Queued>),
     /// One that does not continue the head.
-    Elsewhere(Queued),
+    Elsewhere(Box<Queued>),
     Load(usize, Vec<LoadAnswer>),
     Turn(Vec<oneshot::Sender<Result<(), StoreError>>>),
 }
@@ -111,7 +111,7 @@ impl Inner {
     }
 
     /// Adds a commit. Returns it if nobody is let in.
-    pub(super) fn push_commit(&mut self, queued: Queued) -> Result<(), Queued> {
+    pub(super) fn push_commit(&mut self, queued: Box<Queued>) -> Result<(), Box<Queued>> {
         if self.is_stuck {
             return Err(queued);
         }
@@ -165,7 +165,7 @@ impl Inner {
             Some(Item::Commit(queued)) => {
                 let (mut entries, mut bytes) = (queued.commit.entries.len(), queued.held.bytes());
                 let mut end = head.0 + entries as u64;
-                let mut batch = vec![queued];
+                let mut batch = vec![*queued];
                 while let Some(Item::Commit(next)) = self.queue.front() {
                     entries += next.commit.entries.len();
                     bytes += next.held.bytes();
@@ -175,7 +175,7 @@ impl Inner {
                     }
                     end += next.commit.entries.len() as u64;
                     if let Some(Item::Commit(next)) = self.queue.pop_front() {
-                        batch.push(next);
+                        batch.push(*next);
                     }
                 }
                 Some(Work::Batch(batch))

@@ -46,7 +46,7 @@ impl<T: LogTables> Log<T> {
                 }
                 Work::Elsewhere(queued) => {
                     let outcome = self.compare(slot, &queued.commit).await;
-                    self.answer(vec![queued], &outcome);
+                    self.answer(*queued, &outcome);
                     Ok(())
                 }
                 Work::Batch(batch) => self.batch(slot, batch).await,
@@ -151,12 +151,11 @@ impl<T: LogTables> Log<T> {
         Ok(())
     }
 
-    fn answer(&self, queued: Vec<Queued>, outcome: &CommitOutcome) {
-        for Queued { answer, held, timers, .. } in queued {
-            drop((held, timers));
-            // Who has gone does not want to know.
-            let _ = answer.send(self.told(outcome));
-        }
+    fn answer(&self, queued: Queued, outcome: &CommitOutcome) {
+        let Queued { answer, held, timers, .. } = queued;
+        drop((held, timers));
+        // Who has gone does not want to know.
+        let _ = answer.send(self.told(outcome));
     }
 
     /// What may be said of an outcome: without a lease, others may have written since.
