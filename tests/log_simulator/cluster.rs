@@ -2,7 +2,7 @@
 
 use crate::{
     rng::Rng,
-    simulated_cluster::{Cluster, Driven, Faults, Tables},
+    simulated_cluster::{Cluster, Faults, Tables, driven},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -26,8 +26,8 @@ fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
 }
 
-fn wait<T>(tables: &Tables, future: BoxFuture<'static, T>) -> T {
-    let driven = Driven::new(&tables.cluster, future);
+fn wait<T: Send + 'static>(tables: &Tables, future: BoxFuture<'static, T>) -> T {
+    let driven = driven(&tables.cluster, future);
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(driven)
 }
 

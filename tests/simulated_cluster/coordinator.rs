@@ -41,6 +41,7 @@ enum Event {
     /// A replica's word that it has it comes back.
     Acked {
         write: u64,
+        replica: usize,
     },
     /// Nobody waits for the answer any more.
     Expire {
@@ -66,7 +67,7 @@ enum Event {
 struct Write {
     partition: Partition,
     cells: Arc<Cells>,
-    acks: usize,
+    acked: [bool; REPLICAS],
     answer: Option<Sender<Written>>,
     unknown: bool,
 }
@@ -122,7 +123,8 @@ impl Coordinator {
         self.happened.writes += 1;
         let (answer, answered) = channel();
         let write = self.next();
-        self.writes.insert(write, Write { partition, cells, acks: 0, answer: Some(answer), unknown: false });
+        self.writes
+            .insert(write, Write { partition, cells, acked: [false; REPLICAS], answer: Some(answer), unknown: false });
         if self.rng.chance(self.faults.not_written) {
             self.later(Event::Refuse { write });
             return answered;
@@ -190,13 +192,13 @@ impl Coordinator {
                 self.happened.late += u64::from(one.unknown);
                 self.replicas[replica].take(one.partition, &one.cells);
                 if !self.rng.chance(self.faults.unanswered) {
-                    self.later(Event::Acked { write });
+                    self.later(Event::Acked { write, replica });
                 }
             }
-            Event::Acked { write } => {
+            Event::Acked { write, replica } => {
                 let one = self.writes.get_mut(&write).unwrap();
-                one.acks += 1;
-                if one.acks >= self.faults.written_to
+                one.acked[replica] = true;
+                if one.acked.iter().filter(|acked| **acked).count() >= self.faults.written_to
                     && let Some(answer) = one.answer.take()
                 {
                     let _ = answer.send(Written::Done);
@@ -220,8 +222,9 @@ impl Coordinator {
             Event::Answer { read } => self.answer(read),
             Event::FailRead { read } => {
                 let error = self.error();
-                let answer = self.reads.remove(&read).unwrap().answer.take();
-                let _ = answer.unwrap().send(Err(error));
+                if let Some(answer) = self.reads.remove(&read).and_then(|mut one| one.answer.take()) {
+                    let _ = answer.send(Err(error));
+                }
             }
             Event::Wake(wake) => {
                 let _ = wake.send(());
@@ -243,7 +246,7 @@ impl Coordinator {
     }
 
     fn answer(&mut self, read: u64) {
-        let mut one = self.reads.remove(&read).unwrap();
+        let Some(mut one) = self.reads.remove(&read) else { return };
         let mut merged = merge(&one.answers, &one.query, self.now_ms);
         if self.faults.read_repair {
             // Only what was read, which may be a part of a mutation.

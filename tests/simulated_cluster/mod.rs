@@ -13,14 +13,14 @@ mod replica;
 mod tables;
 mod tasks;
 
-pub use driven::Driven;
+pub use driven::driven;
 pub use faults::{Faults, Happened};
 pub use tables::Tables;
 pub use tasks::ProcessId;
 
 use crate::rng::Rng;
 use coordinator::Coordinator;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use godwit::store::scylla::{fence::Clock, tables::Mutation};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -68,6 +68,12 @@ impl Cluster {
     /// Runs something as part of a process.
     pub fn spawn(&self, process: ProcessId, task: BoxFuture<'static, ()>) {
         self.0.tasks.spawn(process, task);
+    }
+
+    /// Comes back after so many milliseconds.
+    pub fn sleep(&self, ms: u64) -> BoxFuture<'static, ()> {
+        let slept = self.lock().sleep(ms);
+        async move { drop(slept.await) }.boxed()
     }
 
     pub fn now_ms(&self) -> u64 {

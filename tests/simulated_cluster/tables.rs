@@ -148,8 +148,7 @@ impl LogTables for Tables {
     }
 
     fn sleep(&self, ms: u64) -> BoxFuture<'static, ()> {
-        let slept = self.cluster.lock().sleep(ms);
-        slept.map(drop).boxed()
+        self.cluster.sleep(ms)
     }
 }
 
