@@ -93,7 +93,7 @@ fn the_server_of_compose_uses_the_services_beside_it_and_waits_for_the_one_it_ca
 
 #[test]
 fn what_compose_brings_up_is_what_tests_run_on() {
-    let tests = include_str!("../xtask/src/services/container.rs");
+    let tests = include_str!("../services/src/container.rs");
     let compose = file("compose.yaml");
     let images: Vec<_> = compose.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
     assert_eq!(images.len(), 2, "{images:?}");

@@ -34,7 +34,7 @@ use std::{
 use world::Summary;
 
 /// Seeds that the test command runs.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 const SEED_VARIABLE: &str = "GODWIT_SIM_SEED";
 const SEEDS_VARIABLE: &str = "GODWIT_SIM_SEEDS";
@@ -83,7 +83,7 @@ fn what_is_durable_stays_and_what_is_not_never_comes_whoever_owns_the_log() {
     // A run in which nothing happens shows nothing.
     if seeds >= 100 {
         assert!(durable > 10 * seeds && answered > 10 * seeds, "few commits");
-        assert!(unknown > seeds / 2 && epochs > 2 * seeds && zombies > seeds / 5, "little trouble");
+        assert!(unknown > seeds / 2 && epochs > 2 * seeds && zombies > seeds / 10, "little trouble");
         assert!(late > seeds && repaired > seeds, "little trouble in the cluster");
     }
 }

@@ -6,7 +6,7 @@ use godwit::store::{Commit, CommitOutcome};
 use godwit_proto::ConversationId;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
+    fmt::{self, Debug},
     sync::Arc,
 };
 
@@ -46,8 +46,8 @@ pub struct Asked {
     of_list: bool,
 }
 
-impl std::fmt::Debug for Asked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = if self.quiet { "" } else { ", open" };
         write!(f, "{:x} in one of {} states{open}", self.conversation.as_bytes()[0], self.states.len())
     }

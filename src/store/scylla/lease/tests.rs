@@ -31,7 +31,10 @@ enum Fate {
 
 /// Time that passes when the test says so.
 #[derive(Clone, Default)]
-struct Time(Arc<Mutex<(Duration, Vec<(Duration, Waker)>)>>);
+struct Time(Arc<Mutex<Sleepers>>);
+
+/// What time it is, and who is to be woken when.
+type Sleepers = (Duration, Vec<(Duration, Waker)>);
 
 impl Time {
     fn now(&self) -> Duration {
