@@ -1,11 +1,22 @@
 //! Every store passes the same suite, and so does the model that the simulators compare them with. The embedded one passes it
 //! three times, because what it was told is in one of three places: in memory over its rows, in rows, or on disk for the next
-//! process.
+//! process. The log on ScyllaDB passes it on a simulated cluster, for one owner and for one that takes over again and again.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "store_suite/on_cluster.rs"]
+mod on_cluster;
+#[allow(dead_code)]
+#[path = "simulator/rng.rs"]
+mod rng;
+#[path = "simulated_cluster/mod.rs"]
+mod simulated_cluster;
 mod store_suite;
 
-use godwit::store::embedded::{Embedded, EmbeddedOptions};
+use godwit::store::{
+    embedded::{Embedded, EmbeddedOptions},
+    scylla::log::LogLimits,
+};
+use on_cluster::ClusterHarness;
 use std::time::Duration;
 use store_suite::{Harness, disk, model_store::ModelStore};
 use tempfile::TempDir;
@@ -95,4 +106,30 @@ impl Harness for ModelHarness {
 mod model {
     use super::*;
     conformance!(ModelHarness::default());
+}
+
+mod on_a_cluster {
+    use super::*;
+    conformance!(ClusterHarness::new(LogLimits::default(), false));
+}
+
+mod on_a_cluster_taken_over {
+    use super::*;
+    conformance!(ClusterHarness::new(LogLimits::default(), true));
+}
+
+mod on_a_cluster_within_small_limits {
+    use super::*;
+    conformance!(ClusterHarness::new(
+        LogLimits {
+            batch_entries_max: 3,
+            batch_bytes_max: 500,
+            writes_in_flight_max: 2,
+            conversations_max: 1,
+            pending_members_max: 1,
+            settle_ms: 1,
+            ..LogLimits::default()
+        },
+        true
+    ));
 }
