@@ -155,3 +155,19 @@ fn hashes_of_sends_are_written_behind_and_made_again() {
     house.world.pass(10);
     assert_eq!(complete(house.replicas.attempts()), 1);
 }
+
+#[test]
+fn a_commit_that_rewrites_is_answered_after_the_rows_are_overwritten() {
+    let house = House::new();
+    let owner = house.owner(1);
+    owner.commit(append(1..=BUCKET_ENTRIES + 9));
+    house.world.pass(10);
+    house.replicas.attempts();
+    let rewritten = [BUCKET_ENTRIES - 1, BUCKET_ENTRIES, BUCKET_ENTRIES + 2].map(marker).to_vec();
+    assert_eq!(owner.commit(Commit { rewritten, ..nothing(BUCKET_ENTRIES + 9) }), Durable);
+    let rows = house.replicas.attempts().into_iter().map(|one| match one.rows {
+        Rows::Log { bucket, state, entries, .. } => (bucket, state.is_some(), entries.len()),
+        _ => (0, false, 0),
+    });
+    assert_eq!(rows.collect::<Vec<_>>(), [(1, true, 0), (0, false, 1), (1, false, 2)]);
+}
