@@ -18,7 +18,7 @@ use crate::{
         Core, CoreId, CorePort, DeadLetters, Driver, Mailboxes, OfflineHandle, OfflineHook, Placement, Registration,
         Services,
     },
-    store::{embedded, redis, scylla},
+    store::{embedded, redis::OpenError as RedisError, scylla::OpenError as ClusterError},
     telemetry::{MetricsText, RecorderError},
     transport::{
         BindError, Bound, Certificate, CertificateError, QuicSecrets, SecretError, Steering, Transport, TransportError,
@@ -315,12 +315,12 @@ pub enum StartError {
     /// See [`embedded::OpenError`].
     #[error(transparent)]
     Store(#[from] embedded::OpenError),
-    /// See [`scylla::OpenError`].
+    /// See [`ClusterError`].
     #[error(transparent)]
-    Cluster(#[from] scylla::OpenError),
-    /// See [`redis::OpenError`].
+    Cluster(#[from] ClusterError),
+    /// See [`RedisError`].
     #[error(transparent)]
-    Redis(#[from] redis::OpenError),
+    Redis(#[from] RedisError),
     /// A file that the configuration names cannot be read.
     #[error("cannot read {path}, which {key} names: {source}")]
     File {

@@ -114,6 +114,9 @@ fn imports_in_the_right_direction_and_within_a_module_are_fine() {
     assert_eq!(about("src/router/turn.rs", "use crate::{chat::Entry, router::Core, store::Store};"), [""; 0]);
     assert_eq!(about("src/transport/lane.rs", "use crate::router::CorePort;\nuse quinn::SendStream;"), [""; 0]);
     assert_eq!(about("src/server.rs", "use crate::{config::Config, transport, store};"), [""; 0]);
+    // A module may be called what a crate is called.
+    assert_eq!(about("src/server.rs", "use std::io;\nuse crate::{store::{fjall::Store, quinn}};"), [""; 0]);
+    assert_eq!(about("src/server.rs", "use crate::Core;\nuse fjall::Database;").len(), 1);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     router,
     store::{
         embedded::EmbeddedOptions,
-        redis::{self, RedisOptions},
+        redis::{OpenError as RedisError, RedisOptions},
     },
     transport::TransportOptions,
 };
@@ -146,7 +146,7 @@ pub fn redis(config: &Config) -> Result<RedisOptions, StartError> {
         prefix: section.prefix.clone(),
         keep: Duration::from_millis(section.keep_ms),
         audits_per_second: section.audits_per_second,
-        ..RedisOptions::from_url(&config.summaries.to_string()).map_err(redis::OpenError::from)?
+        ..RedisOptions::from_url(&config.summaries.to_string()).map_err(RedisError::from)?
     })
 }
 

@@ -184,7 +184,7 @@ impl World {
         match self.rng.below(6) {
             0 if self.settings.crashes => {
                 if let Some(owner) = self.owner.take() {
-                    self.kill(owner);
+                    self.kill(&owner);
                 }
             }
             1 | 2 if self.settings.stops => {
@@ -225,7 +225,7 @@ impl World {
                 self.cluster.resume(owner.process);
                 self.former.push(owner);
             } else {
-                self.kill(owner);
+                self.kill(&owner);
             }
         }
     }
@@ -236,7 +236,7 @@ impl World {
         self.former.push(owner);
     }
 
-    fn kill(&mut self, owner: Owner) {
+    fn kill(&mut self, owner: &Owner) {
         self.note(|| format!("epoch {} dies", owner.epoch));
         self.cluster.kill(owner.process);
         self.calls.retain(|_, call| call.epoch != owner.epoch);
@@ -326,7 +326,7 @@ impl World {
         self.cluster.set_faulty(false);
         self.cluster.set_down(None);
         self.timers.set_failures(0);
-        std::mem::take(&mut self.former).into_iter().for_each(|owner| self.kill(owner));
+        std::mem::take(&mut self.former).into_iter().for_each(|owner| self.kill(&owner));
         if let Some(owner) = &mut self.owner {
             owner.cut_off = false;
             if std::mem::take(&mut owner.stopped) {
@@ -343,7 +343,7 @@ impl World {
         self.wait(self.settings.faults.late_ms_max + 1_000);
         self.check_all();
         if let Some(owner) = self.owner.take() {
-            self.kill(owner);
+            self.kill(&owner);
         }
         self.check_all();
     }

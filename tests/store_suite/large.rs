@@ -218,9 +218,8 @@ pub fn timers_days_apart_are_due_in_order<H: Harness>(h: &H) {
         assert_eq!(wait(store.count_timers(REMINDER, owner(of))).unwrap(), 800);
     }
     // From weeks away to now, and the other way round.
-    let (last, first) = (rows.last().unwrap().clone(), rows[0].clone());
-    let moved =
-        [(last.clone(), 1), (first.clone(), 1 << 41)].map(|(row, due_ms)| godwit::store::TimerRow { due_ms, ..row });
+    let (last, first) = (rows.last().unwrap(), &rows[0]);
+    let moved = [(last, 1), (first, 1 << 41)].map(|(row, due_ms)| godwit::store::TimerRow { due_ms, ..row.clone() });
     wait(store.put_timers(moved.iter().cloned().map(TimerChange::Put).collect()));
     let store = h.between(store);
     let due = |due_ms| wait(store.due_timers(Vshard::all().collect(), due_ms, None, 9)).unwrap();

@@ -116,7 +116,8 @@ pub fn crates_named(code: &str, crates: &[String]) -> Vec<(usize, String)> {
         for (at, _) in code.match_indices(name.as_str()) {
             let (before, after) = (&code[..at], &code[at + name.len()..]);
             let used = before.trim_end().ends_with("use") && after.starts_with([';', ' ']);
-            if is_start(code, at) && !before.ends_with("::") && (after.starts_with("::") || used) {
+            let named = is_start(code, at) && !before.ends_with("::") && (after.starts_with("::") || used);
+            if named && !is_in_own_tree(before) {
                 found.push((at, name.clone()));
             }
         }
@@ -132,6 +133,12 @@ pub fn words(line: &str) -> impl Iterator<Item = &str> {
 /// The number of the line that holds this byte, from 1.
 pub fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
+}
+
+/// Whether what follows is inside of a `use crate::…` or `use super::…`, where a module may be called what a crate is called.
+fn is_in_own_tree(before: &str) -> bool {
+    let statement = before.rsplit(';').next().unwrap_or(before);
+    ["use crate::", "use super::"].iter().any(|own| statement.contains(own))
 }
 
 fn is_start(code: &str, at: usize) -> bool {

@@ -14,6 +14,7 @@ use crate::store::{Inventory, Page, StoreError};
 
 /// Nodes are numbered from 1.
 const NODE: i32 = 0;
+const NAME: &str = "a copy";
 const COMPLETE: i8 = 10;
 const INCOMPLETE: i8 = 11;
 
@@ -30,13 +31,14 @@ pub(super) async fn check(cql: &Cql, lists: &Lists, keyspace: &str, receives_cop
         (true, Some(INCOMPLETE)) | (false, _) => Ok(()),
         (true, _) if !is_empty(lists).await.map_err(failed)? => Err(OpenError::NotEmpty { keyspace: keyspace() }),
         (true, None) => {
-            let values = (0_i64, 0_i64, 0_i64, 0_i64, "a copy", INCOMPLETE, NODE);
             let mark = cql.prepare(statements::MARK_FIRST).await?;
-            settled(cql.conditional(&mark, values).await, cql, INCOMPLETE).await?.map_err(failed)
+            let row = (0_i64, 0_i64, 0_i64, 0_i64, NAME, INCOMPLETE, NODE);
+            settled(cql.conditional(&mark, row).await, cql, INCOMPLETE).await?.map_err(failed)
         }
         (true, Some(before)) => {
             let mark = cql.prepare(statements::MARK_SWAP).await?;
-            settled(cql.conditional(&mark, (INCOMPLETE, NODE, before)).await, cql, INCOMPLETE).await?.map_err(failed)
+            let row = (0_i64, 0_i64, 0_i64, 0_i64, NAME, INCOMPLETE, NODE, before);
+            settled(cql.conditional(&mark, row).await, cql, INCOMPLETE).await?.map_err(failed)
         }
     }
 }
@@ -44,7 +46,8 @@ pub(super) async fn check(cql: &Cql, lists: &Lists, keyspace: &str, receives_cop
 /// Takes the word back.
 pub(super) async fn complete(cql: &Cql) -> Result<(), OpenError> {
     let mark = cql.prepare(statements::MARK_SWAP).await?;
-    let swapped = settled(cql.conditional(&mark, (COMPLETE, NODE, INCOMPLETE)).await, cql, COMPLETE).await?;
+    let row = (0_i64, 0_i64, 0_i64, 0_i64, NAME, COMPLETE, NODE, INCOMPLETE);
+    let swapped = settled(cql.conditional(&mark, row).await, cql, COMPLETE).await?;
     swapped.map_err(|error| OpenError::Failed {
         what: "note that the copy is complete".to_owned(),
         reason: format!("{error}. Begin the copy again: nothing is copied twice"),

@@ -10,5 +10,8 @@ pub(super) const MARK_FIRST: Text = Text::conditional(
      IF NOT EXISTS",
 );
 
-pub(super) const MARK_SWAP: Text =
-    Text::conditional("copy_mark_swap", "UPDATE node_leases SET state = ? WHERE node_id = ? IF state = ?");
+pub(super) const MARK_SWAP: Text = Text::conditional(
+    "copy_mark_swap",
+    "UPDATE node_leases SET incarnation = ?, beat = ?, until_us = ?, lease_ms = ?, address = ?, state = ? WHERE node_id = ? \
+     IF state = ?",
+);
