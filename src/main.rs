@@ -10,7 +10,7 @@ use command::{
 };
 use godwit::{
     account::{Invitation, InvitationSecret},
-    config::{Config, Loaded, LogFormat, Overrides},
+    config::{Config, Loaded, LogFormat, Overrides, StoreAddress, SummariesAddress},
     server::{Server, Startup},
     store::InvitationId,
     telemetry::{LogStyle, start_log},
@@ -178,6 +178,12 @@ fn announce(server: &Server, config: &Config, file: Option<&PathBuf>) {
         println!("  steering:      one endpoint takes all packets, because {reason}");
     }
     println!("  data:          {data_dir}");
+    if config.store != StoreAddress::default() {
+        println!("  store:         {}", config.store);
+    }
+    if config.summaries != SummariesAddress::default() {
+        println!("  summaries:     {}", config.summaries);
+    }
     println!("  configuration: {}", file.map_or("defaults".to_owned(), |file| name(file)));
     let mode = format!("{:?}", config.registration_mode()).to_lowercase();
     println!("  registration:  {mode}");

@@ -315,6 +315,9 @@ pub enum StartError {
     /// See [`embedded::OpenError`].
     #[error(transparent)]
     Store(#[from] embedded::OpenError),
+    /// A store that is to be copied is not there.
+    #[error("there is no store in {}. Correct the address; \"embedded\" is the one in data_dir", .0.display())]
+    NoStore(PathBuf),
     /// See [`ClusterError`].
     #[error(transparent)]
     Cluster(#[from] ClusterError),

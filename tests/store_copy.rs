@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod store_suite;
+#[path = "support/cql.rs"]
+mod support;
 
 use godwit::store::{
     AckedPosition, Commit, CreateUserOutcome, InvitationId, LogStore, NewToken, StoreError, TimerChange, TimerStore,
     UserStore,
     copy::{self, CopyError, Progress, Stage, Totals, Whole},
     embedded::{Embedded, EmbeddedOptions, OpenError},
+    scylla::{self, OnLease, Scylla, ScyllaOptions},
 };
 use godwit_proto::Seq;
 use std::{path::Path, sync::Arc};
@@ -29,7 +32,7 @@ fn open(dir: &Path, receives_copy: bool) -> Result<Embedded, OpenError> {
     Embedded::open(options)
 }
 
-fn copied(from: &Embedded, to: &Embedded) -> Result<Totals, CopyError> {
+fn copied(from: &(impl Whole + Clone), to: &(impl Whole + Clone)) -> Result<Totals, CopyError> {
     let (from, to): (Arc<dyn Whole>, Arc<dyn Whole>) = (Arc::new(from.clone()), Arc::new(to.clone()));
     wait(async {
         let totals = copy::copy(&from, &to, &Silent).await?;
@@ -158,4 +161,30 @@ fn a_store_that_is_away_ends_the_copy_and_says_which_one() {
     let options = EmbeddedOptions { disk_reserve_bytes: u64::MAX, ..EmbeddedOptions::new(dir.path().join("full")) };
     let full = Embedded::open(EmbeddedOptions { receives_copy: true, ..options }).unwrap();
     assert!(matches!(copied(&from, &full), Err(CopyError::Target(StoreError::Full))));
+}
+
+#[test]
+fn a_store_moves_to_a_cluster_and_back() {
+    let Some(keyspace) = support::Keyspace::new() else { return };
+    let on_cluster = |receives_copy| {
+        let on_lease = OnLease { waiting: Box::new(|_| ()), lost: Box::new(|lost| panic!("{lost}")) };
+        Scylla::open(ScyllaOptions { receives_copy, ..keyspace.options() }, on_lease)
+    };
+    let dir = disk::scratch();
+    let from = open(&dir.path().join("from"), false).unwrap();
+    let totals = fill(&from);
+    let cluster = on_cluster(true).unwrap();
+    wait(cluster.create_user(account(1, "User1"), None)).unwrap();
+    cluster.close();
+    assert!(matches!(on_cluster(false), Err(scylla::OpenError::CopyIncomplete { .. })), "half a copy is served");
+    let cluster = on_cluster(true).unwrap();
+    assert_eq!(copied(&from, &cluster).unwrap(), totals);
+    cluster.copy_complete().unwrap();
+    cluster.close();
+    assert!(matches!(on_cluster(true), Err(scylla::OpenError::NotEmpty { .. })));
+    let cluster = on_cluster(false).unwrap();
+    let back = open(&dir.path().join("back"), true).unwrap();
+    assert_eq!(copied(&cluster, &back).unwrap(), totals);
+    assert_eq!(verified(&from, &back).unwrap(), totals);
+    cluster.close();
 }

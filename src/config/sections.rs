@@ -324,7 +324,7 @@ section! {
     /// What the server writes to standard error.
     Log {
         /// "error", "warn", "info", "debug", "trace", or a list by module: "info,godwit::store=debug".
-        filter: String = "info,fjall=warn,lsm_tree=warn".into();
+        filter: String = "info,fjall=warn,lsm_tree=warn,scylla=error".into();
         /// "plain" for people, "json" for a log collector.
         format: LogFormat = LogFormat::Plain;
     }

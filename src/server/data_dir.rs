@@ -21,6 +21,11 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// As it is, if it is there.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.0

@@ -29,12 +29,16 @@ impl MovingStore {
         mut waiting: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self, StartError> {
         let dir = match address {
-            StoreAddress::Embedded => DataDir::prepare(&config.data_dir)?.store(),
+            StoreAddress::Embedded if receives_copy => DataDir::prepare(&config.data_dir)?.store(),
+            StoreAddress::Embedded => DataDir::at(&config.data_dir).store(),
             StoreAddress::EmbeddedIn(dir) => dir.clone(),
             StoreAddress::Scylla { .. } => {
                 let config = Config { store: address.clone(), ..config.clone() };
                 let address = format!("godwit store copy, process {}", std::process::id());
-                let options = ScyllaOptions { receives_copy, address, ..scylla_options(&config)? };
+                let options = scylla_options(&config)?;
+                // A store to copy from is there, or its name is a slip.
+                let migrate = options.migrate && receives_copy;
+                let options = ScyllaOptions { receives_copy, address, migrate, ..options };
                 let on_lease = OnLease {
                     waiting: Box::new(move |holder| waiting(holder)),
                     lost: Box::new(|lost| {
@@ -46,6 +50,9 @@ impl MovingStore {
                 return Ok(Self::Scylla(Box::new(Scylla::open(options, on_lease)?)));
             }
         };
+        if !receives_copy && !dir.join("db").is_dir() {
+            return Err(StartError::NoStore(dir));
+        }
         let options = EmbeddedOptions { receives_copy, ..settings::embedded(config, dir) };
         Ok(Self::Embedded(Embedded::open(options)?))
     }

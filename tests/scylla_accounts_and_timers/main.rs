@@ -48,7 +48,7 @@ impl Harness for ScyllaHarness {
             Between::Nothing => store,
             Between::Reopen => {
                 wait(store.timers.close());
-                wait(store.accounts.close()).unwrap();
+                wait(store.accounts.settle()).unwrap();
                 drop(store);
                 self.open()
             }

@@ -100,7 +100,7 @@ impl Inner {
         wait(&self.handle, async move {
             log.quiet().await;
             timers.close().await;
-            if let Err(error) = accounts.close().await {
+            if let Err(error) = accounts.settle().await {
                 tracing::warn!(%error, "some acknowledged positions were not written; clients get those entries again");
             }
             // It has ended by itself if the lease is lost.

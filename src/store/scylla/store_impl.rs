@@ -163,6 +163,12 @@ impl Inventory for Scylla {
     }
 
     fn acked_positions(&self, page: Page) -> BoxFuture<'static, Result<Listed<AckedPosition>, StoreError>> {
-        self.0.lists.acked_positions(page)
+        let (accounts, lists) = (self.0.accounts.clone(), self.0.lists.clone());
+        Box::pin(async move {
+            if page.after.is_none() {
+                accounts.settle().await?;
+            }
+            lists.acked_positions(page).await
+        })
     }
 }

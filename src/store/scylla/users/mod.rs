@@ -56,8 +56,8 @@ impl Accounts {
         Ok(Self(Arc::new(Inner { owned, statements, registering: Turns::new(), changing: Turns::new(), acked })))
     }
 
-    /// Writes what is only in memory. Nothing may be asked of the store afterwards.
-    pub async fn close(&self) -> Result<(), StoreError> {
+    /// Writes what is only in memory.
+    pub async fn settle(&self) -> Result<(), StoreError> {
         let acked = self.0.acked.clone();
         self.0.owned.run(async move { acked.write().await }).await
     }
