@@ -74,16 +74,19 @@ fn what_is_durable_stays_and_what_is_not_never_comes_whoever_owns_the_log() {
     let total = total.into_inner().unwrap();
     let sum = |what: fn(&Summary) -> u64| total.iter().map(what).sum::<u64>();
     let (durable, unknown, answered) = (sum(|run| run.durable), sum(|run| run.unknown), sum(|run| run.answered));
-    let (epochs, zombies) = (sum(|run| run.epochs), sum(|run| run.zombies));
+    let (epochs, zombies, lapses) = (sum(|run| run.epochs), sum(|run| run.zombies), sum(|run| run.lapses));
     let (late, repaired) = (sum(|run| run.happened.late), sum(|run| run.happened.repaired));
     println!(
         "{seeds} seeds: {durable} commits durable, {unknown} unknown, {answered} questions answered, {epochs} owners, \
-         {zombies} that went on too late, {late} mutations that came late, {repaired} cells repaired"
+         {zombies} that went on too late, {lapses} that had lapsed and went on, {late} mutations that came late, {repaired} cells repaired"
     );
     // A run in which nothing happens shows nothing.
     if seeds >= 100 {
         assert!(durable > 10 * seeds && answered > 10 * seeds, "few commits");
-        assert!(unknown > seeds / 2 && epochs > 2 * seeds && zombies > seeds / 10, "little trouble");
+        assert!(
+            unknown > seeds / 2 && epochs > 2 * seeds && zombies > seeds / 10 && lapses > seeds / 10,
+            "little trouble"
+        );
         assert!(late > seeds && repaired > seeds, "little trouble in the cluster");
     }
 }

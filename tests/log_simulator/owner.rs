@@ -30,6 +30,8 @@ pub struct Owner {
     pub fence: Fence,
     pub log: Log<Tables>,
     pub stopped: bool,
+    /// Its lease has not been renewed for half its time.
+    pub has_lapsed: bool,
     /// It must be believed nothing any more.
     pub is_former: bool,
     /// Its renewals are not answered.
@@ -88,6 +90,7 @@ impl Owner {
             fence,
             log,
             stopped: false,
+            has_lapsed: false,
             is_former: false,
             cut_off: false,
             known: BTreeMap::new(),

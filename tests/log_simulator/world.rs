@@ -35,6 +35,8 @@ pub struct Summary {
     pub answered: u64,
     pub epochs: u64,
     pub zombies: u64,
+    /// Leases that were renewed after they had lapsed.
+    pub lapses: u64,
     pub happened: Happened,
 }
 
@@ -60,6 +62,7 @@ pub struct World {
     pub unknown: u64,
     pub answered: u64,
     zombies: u64,
+    lapses: u64,
 }
 
 /// Runs a seed to its end. Panics when something is not as it must be.
@@ -84,6 +87,7 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
         answered: world.answered,
         epochs: world.lease.lock().unwrap().epoch,
         zombies: world.zombies,
+        lapses: world.lapses,
         happened: world.cluster.happened(),
     }
 }
@@ -109,6 +113,7 @@ impl World {
             unknown: 0,
             answered: 0,
             zombies: 0,
+            lapses: 0,
             settings,
             rng,
         };
@@ -150,17 +155,15 @@ impl World {
         self.look_at_answers();
         if let Some(mut owner) = self.owner.take() {
             owner.renew(&self.settings, &self.lease, &mut self.rng);
-            match owner.stopped || owner.fence.holds() {
-                true => self.owner = Some(owner),
-                false => {
-                    self.note(|| format!("the lease of epoch {} has lapsed", owner.epoch));
-                    owner.fence.end();
-                    self.retire(owner);
-                }
+            let has_lapsed = !owner.stopped && !owner.fence.holds();
+            if std::mem::replace(&mut owner.has_lapsed, has_lapsed) != has_lapsed {
+                self.lapses += u64::from(!has_lapsed);
+                self.note(|| format!("epoch {}: its lease has lapsed: {has_lapsed}", owner.epoch));
             }
+            self.owner = Some(owner);
         }
         let is_over = self.lease.lock().unwrap().is_over(to_ms, &self.settings);
-        let is_free = self.owner.as_ref().is_none_or(|owner| owner.stopped);
+        let is_free = self.owner.as_ref().is_none_or(|owner| owner.stopped || owner.has_lapsed);
         let is_hasty = self.settings.bug == Some(Bug::HastyTakeover) && self.rng.chance(20);
         if (is_over && is_free) || is_hasty {
             if let Some(owner) = self.owner.take() {

@@ -21,6 +21,9 @@ pub trait Clock: Send + Sync + 'static {
 pub struct Lapsed;
 
 /// Shared by all that write and acknowledge. Whoever renews the lease moves it on.
+///
+/// Once it has lapsed nothing is believed. It holds again if the lease is renewed after all, for then nobody else had it in
+/// between; when it has [ended](Self::has_ended) it never does.
 #[derive(Clone)]
 pub struct Fence(Arc<Inner>);
 
@@ -68,6 +71,11 @@ impl Fence {
     /// Whether what was just answered may be believed and passed on.
     pub fn holds(&self) -> bool {
         self.0.clock.elapsed() < self.lock().ends
+    }
+
+    /// Whether it never holds again.
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
     }
 
     /// The newest timestamp that was given out.
@@ -166,12 +174,24 @@ mod tests {
     }
 
     #[test]
+    fn a_fence_that_has_lapsed_holds_again_when_the_lease_is_renewed_after_all() {
+        let (hands, fence) = fence(0);
+        fence.renewed(Duration::ZERO, Duration::from_millis(500), i64::MAX);
+        hands.elapsed_ms.store(700, Ordering::Relaxed);
+        fence.renewed(Duration::from_millis(100), Duration::from_millis(500), i64::MAX);
+        assert!(!fence.holds(), "that one was begun too long ago");
+        fence.renewed(Duration::from_millis(650), Duration::from_millis(500), i64::MAX);
+        assert!(fence.holds() && fence.timestamp().is_ok());
+    }
+
+    #[test]
     fn a_fence_that_has_ended_gives_nothing_out() {
         let (_, fence) = fence(0);
         fence.renewed(Duration::ZERO, Duration::from_secs(9), i64::MAX);
         assert_eq!(fence.epoch(Vshard::all().next().unwrap()), 7);
+        assert!(!fence.has_ended());
         fence.end();
-        assert!(!fence.holds() && fence.timestamp().is_err());
+        assert!(fence.has_ended() && !fence.holds() && fence.timestamp().is_err());
         fence.renewed(Duration::ZERO, Duration::from_secs(9), i64::MAX);
         assert!(!fence.holds() && fence.timestamp().is_err());
     }

@@ -99,7 +99,7 @@ async fn take(
     term.tell(&fence);
     let taken = tokio::select! {
         lost = term.renew_until_lost(&fence) => Err(lost),
-        epochs = vshards::take_all(&**tables, settings.incarnation, ts_floor_us) => Ok(epochs),
+        epochs = vshards::take_all(&**tables, &fence, settings.incarnation, ts_floor_us) => Ok(epochs),
     };
     match taken {
         Ok(epochs) => {

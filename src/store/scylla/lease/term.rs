@@ -46,17 +46,18 @@ pub enum Lost {
     /// Nobody has it any more.
     #[error("the row of the lease on the keyspace is gone: somebody deleted it, or put an old backup in its place")]
     Gone,
-    /// Half of it went by without a renewal.
+    /// It has lapsed for so long that clients had better look for another server.
     #[error(
-        "the lease on the keyspace was not renewed for {} ms, and another server may take over: {reason}",
-        .silent.as_millis()
+        "the lease on the keyspace was not renewed for {} s, and another server may have taken over: the database does not answer",
+        .silent.as_secs()
     )]
     Lapsed {
         /// Since the last renewal was begun.
         silent: Duration,
-        /// What came of the attempts.
-        reason: String,
     },
+    /// This server itself found that it is not its own any more, or closed while a write had no known outcome.
+    #[error("the keyspace has rows of a newer owner, or this server ended while nobody knew what became of a write")]
+    GivenUp,
 }
 
 /// What came of one attempt at a renewal.
@@ -103,48 +104,65 @@ impl Term {
     }
 
     /// Renews, and moves the fence on with every renewal. Comes back when the fence has ended.
+    ///
+    /// A lease that has lapsed is renewed like any other: that it can be says that nobody has taken it over in between.
     pub(super) async fn renew_until_lost(&mut self, fence: &Fence) -> Lost {
-        let mut reason = None;
+        let (mut is_answered, mut has_lapsed) = (true, false);
         loop {
             let next = self.begun + self.row.lease / RENEWALS_IN_LEASE;
-            let pause = match reason {
-                None => next.saturating_sub(self.clock.elapsed()),
-                Some(_) => self.row.lease / ATTEMPTS_IN_LEASE,
+            let pause = match is_answered {
+                true => next.saturating_sub(self.clock.elapsed()),
+                false => self.row.lease / ATTEMPTS_IN_LEASE,
             };
+            let pause = if has_lapsed { pause } else { pause.min(fence.margin()) };
             self.tables.sleep(pause).await;
+            if fence.has_ended() {
+                return self.end(fence, Lost::GivenUp);
+            }
             let margin = fence.margin();
             self.meters.margin.set(margin.as_secs_f64());
-            if margin.is_zero() {
-                break;
+            if margin.is_zero() && !std::mem::replace(&mut has_lapsed, true) {
+                self.say_that_it_has_lapsed();
             }
-            let (tables, length) = (self.tables.clone(), self.row.lease);
+            let silent = self.clock.elapsed().saturating_sub(self.begun);
+            if !is_answered && silent > self.row.lease * SILENT_LEASES_MAX {
+                return self.end(fence, Lost::Lapsed { silent });
+            }
+            let (tables, answered_within) = (self.tables.clone(), self.row.lease / ANSWERS_IN_LEASE);
+            let answered_within = if has_lapsed { answered_within } else { answered_within.min(margin) };
             let renewal = tokio::select! {
                 biased;
-                () = tables.sleep(margin) => break,
                 renewal = self.renew(fence.newest_us()) => renewal,
-                () = tables.sleep(length / ANSWERS_IN_LEASE) => Renewal::Unanswered("the database is slow".to_owned()),
+                () = tables.sleep(answered_within) => Renewal::Unanswered("the database is slow".to_owned()),
             };
+            is_answered = matches!(renewal, Renewal::Renewed);
             match renewal {
                 Renewal::Renewed => {
-                    reason = None;
                     self.meters.renewed.increment(1);
                     self.tell(fence);
+                    if fence.holds() && std::mem::take(&mut has_lapsed) {
+                        tracing::info!(
+                            "the lease on the keyspace is renewed, nobody has had it in between: the server goes on"
+                        );
+                    }
                 }
-                Renewal::Unanswered(why) => {
+                Renewal::Unanswered(reason) => {
                     self.meters.unknown.increment(1);
-                    tracing::warn!(
-                        margin_ms = fence.margin().as_millis(),
-                        reason = why,
-                        "the lease could not be renewed; trying again"
-                    );
-                    reason = Some(why);
+                    let margin_ms = fence.margin().as_millis();
+                    tracing::warn!(margin_ms, reason, "the lease could not be renewed; trying again");
                 }
                 Renewal::Lost(lost) => return self.end(fence, lost),
             }
         }
-        let silent = self.clock.elapsed().saturating_sub(self.begun);
-        let reason = reason.unwrap_or_else(|| "this process, or its machine, stood still".to_owned());
-        self.end(fence, Lost::Lapsed { silent, reason })
+    }
+
+    fn say_that_it_has_lapsed(&self) {
+        counter!(metric::LEASE_RENEWALS, metric::OUTCOME => "lapsed").increment(1);
+        tracing::error!(
+            silent_ms = self.clock.elapsed().saturating_sub(self.begun).as_millis(),
+            "the lease on the keyspace has lapsed: the database does not answer, or this process stood still. Nothing is \
+             acknowledged until it is renewed; if another server takes over meanwhile, this one ends"
+        );
     }
 
     /// Gives the lease back. Nothing that this server wrote may be on its way any more.
@@ -223,6 +241,10 @@ const RENEWALS_IN_LEASE: u32 = 10;
 
 /// How soon after one that was not answered another one is tried.
 const ATTEMPTS_IN_LEASE: u32 = 40;
+
+/// For how long a lease that has lapsed is tried to be renewed: whoever is connected is not told what a successor knows. Longer than
+/// a database takes to start again.
+const SILENT_LEASES_MAX: u32 = 6;
 
 /// How long one attempt may take.
 const ANSWERS_IN_LEASE: u32 = 5;

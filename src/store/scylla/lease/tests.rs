@@ -316,27 +316,89 @@ async fn answers_that_get_lost_cost_no_lease() {
 }
 
 #[tokio::test]
-async fn a_server_whose_database_is_away_ends_after_half_a_lease() {
+async fn a_server_whose_database_is_away_acknowledges_nothing_after_half_a_lease_and_goes_on_when_it_is_back() {
     let database = Database::default();
     let first = run(database.acquired(1, 1_000_000).await);
+    let last_us = first.fence.timestamp().unwrap();
     database.rows().away = true;
-    let (fence, before) = (first.fence.clone(), database.time.now());
-    let lost = first.lost(&database.time).await;
-    assert_eq!(database.time.now() - before, LEASE / 2);
-    assert!(matches!(lost, Lost::Lapsed { .. }), "{lost}");
-    assert!(!fence.holds());
+    database.time.pass(LEASE / 2 - Duration::from_millis(1)).await;
+    assert!(first.fence.holds());
+    database.time.pass(Duration::from_millis(1)).await;
+    assert!(!first.fence.holds() && first.fence.timestamp().is_err());
+    database.time.pass(LEASE * 5).await;
+    assert!(!first.fence.holds() && !first.fence.has_ended());
+    database.rows().away = false;
+    database.time.pass(LEASE / 20).await;
+    assert!(first.fence.holds() && first.fence.timestamp().unwrap() > last_us);
+    first.stop(&database.time).await;
 }
 
 #[tokio::test]
-async fn a_server_that_stood_still_ends_without_a_single_timestamp_more() {
+async fn a_server_whose_database_stays_away_ends() {
+    let database = Database::default();
+    let first = run(database.acquired(1, 1_000_000).await);
+    database.rows().away = true;
+    let fence = first.fence.clone();
+    let lost = first.lost(&database.time).await;
+    assert!(matches!(lost, Lost::Lapsed { silent } if silent > LEASE * 6), "{lost}");
+    assert!(fence.has_ended());
+}
+
+#[tokio::test]
+async fn a_server_whose_lease_was_taken_over_while_the_database_was_away_for_it_ends() {
+    let database = Database::default();
+    let first = run(database.acquired(1, 1_000_000).await);
+    database.rows().fates = [Fate::Silence; 4].into();
+    database.time.pass(LEASE * 7 / 10).await;
+    assert!(!first.fence.holds());
+    let taken_over = LeaseRow {
+        beat: Beat { incarnation: 2, number: 9 },
+        address: "other".into(),
+        ..database.rows().lease.clone().unwrap()
+    };
+    database.rows().lease = Some(taken_over);
+    let fence = first.fence.clone();
+    assert_eq!(first.lost(&database.time).await, Lost::TakenOver { by: "other".into() });
+    assert!(fence.has_ended());
+}
+
+#[tokio::test]
+async fn a_renewal_of_long_ago_that_is_found_to_be_done_does_not_count_from_now() {
+    let database = Database::default();
+    let first = run(database.acquired(1, 1_000_000).await);
+    database.rows().fates = [Fate::AnswerLost].into();
+    // The answer of the look after it is lost, too.
+    database.time.pass(LEASE / 20).await;
+    let found = database.rows().lease.clone().unwrap().beat.number;
+    database.rows().away = true;
+    database.time.pass(LEASE).await;
+    assert!(!first.fence.holds());
+    database.rows().away = false;
+    database.time.pass(LEASE / 20).await;
+    assert!(first.fence.holds());
+    assert!(database.rows().lease.clone().unwrap().beat.number > found, "by a renewal of its own");
+}
+
+#[tokio::test]
+async fn a_server_that_stood_still_gives_out_no_timestamp_before_it_has_renewed() {
     let database = Database::default();
     let first = database.acquired(1, 1_000_000).await;
     let fence = first.fence();
     database.time.pass(LEASE / 2).await;
     assert!(fence.timestamp().is_err());
-    let lost = run(first).lost(&database.time).await;
-    assert!(lost.to_string().contains("stood still"), "{lost}");
-    assert_eq!(database.rows().lease.as_ref().unwrap().beat.number, 1, "it did not renew");
+    let first = run(first);
+    database.time.pass(Duration::ZERO).await;
+    assert!(fence.timestamp().is_ok());
+    assert_eq!(database.rows().lease.as_ref().unwrap().beat.number, 2);
+    first.stop(&database.time).await;
+}
+
+#[tokio::test]
+async fn a_server_that_finds_that_it_is_not_the_owner_gives_the_lease_up() {
+    let database = Database::default();
+    let first = run(database.acquired(1, 1_000_000).await);
+    first.fence.end();
+    assert_eq!(first.lost(&database.time).await, Lost::GivenUp);
 }
 
 #[tokio::test]

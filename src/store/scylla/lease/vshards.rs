@@ -1,20 +1,22 @@
 //! Taking all vshards, each with an epoch above those of all owners before.
 
 use super::{LeaseTables, OwnerRow, PART_VSHARDS, PARTS, Swapped};
+use crate::store::scylla::fence::{Fence, Lapsed};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Takes every part, again and again until it has them: drop it when the lease is lost. Returns the epochs of all vshards, in
-/// order.
+/// Takes every part, again and again until it has them, as long as the lease holds: drop it when that is lost. Returns the epochs of
+/// all vshards, in order.
 ///
 /// Somebody who has lost the lease and does not know it yet may take a part in between; then it is taken from them.
-pub(super) async fn take_all(tables: &dyn LeaseTables, incarnation: i64, ts_floor_us: i64) -> Vec<u64> {
-    let parts = (0..PARTS).map(|part| take(tables, part, incarnation, ts_floor_us));
+pub(super) async fn take_all(tables: &dyn LeaseTables, fence: &Fence, incarnation: i64, ts_floor_us: i64) -> Vec<u64> {
+    let parts = (0..PARTS).map(|part| take(tables, fence, part, incarnation, ts_floor_us));
     futures_util::future::join_all(parts).await.concat()
 }
 
-async fn take(tables: &dyn LeaseTables, part: u16, incarnation: i64, ts_floor_us: i64) -> Vec<u64> {
+async fn take(tables: &dyn LeaseTables, fence: &Fence, part: u16, incarnation: i64, ts_floor_us: i64) -> Vec<u64> {
     loop {
         let reason = match tables.owners(part).await {
+            _ if !fence.holds() => Lapsed.to_string(),
             Err(error) => error.to_string(),
             Ok(found) => {
                 if let Some(epochs) = taken(&found, incarnation) {

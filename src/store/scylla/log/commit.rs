@@ -29,7 +29,7 @@ use std::{
 
 impl<T: LogTables> Log<T> {
     /// Commits what continues the head. `sent` is set when the commit point may have been reached. The answer is about all of
-    /// it; [`CommitOutcome::Unknown`] only if the lease has lapsed.
+    /// it; [`CommitOutcome::Unknown`] only if the lease is lost.
     pub(super) async fn commit_batch(
         &self,
         slot: &Arc<Slot>,
@@ -150,7 +150,7 @@ impl<T: LogTables> Log<T> {
         }
     }
 
-    /// Overwrites the rows of entries that others take the place of, which is committed. An error: the lease has lapsed.
+    /// Overwrites the rows of entries that others take the place of, which is committed. An error: the lease is lost.
     pub(super) async fn write_rewritten(&self, slot: &Slot) -> Result<(), StoreError> {
         let rewritten: Vec<LogEntry> = match &slot.lock().state {
             Some(state) => state.rewritten.values().cloned().collect(),

@@ -72,7 +72,7 @@ impl<T: LogTables> Log<T> {
                     async move { log.write_membership(slot, user, since, mutation).await }
                 });
                 let written = stream::iter(each).buffered(ASKED_AT_ONCE).collect::<Vec<_>>().await;
-                if !written.contains(&false) {
+                if !written.is_empty() && !written.contains(&false) {
                     pause = Pause::new();
                 } else if log.0.working.is_closing() {
                     // Rows that stay unsure are asked for.
@@ -86,27 +86,26 @@ impl<T: LogTables> Log<T> {
         }));
     }
 
-    /// What is to be written next, each with the commit that made it; `None`: that was all, or nothing may be written. Timestamps
-    /// are taken while the state cannot change, so that what is marked as unsure after this wins.
+    /// What is to be written next, each with the commit that made it; empty: nothing may be written now. `None`: that was all, or
+    /// nothing ever may be. Timestamps are taken while the state cannot change, so that what is marked as unsure after this wins.
     fn next_memberships(&self, slot: &Slot) -> Option<Vec<(UserId, u64, Mutation)>> {
         let mut inner = slot.lock();
         let conversation = slot.conversation;
-        let writes: Vec<_> = inner
+        // Those that are marked are written when that commit is known.
+        let unmarked: Vec<_> = inner
             .state
             .iter()
-            .flat_map(|state| {
-                let unmarked = state.memberships.iter().filter(|(user, _)| !state.marked.contains_key(user));
-                unmarked.map_while(|(user, Unsettled { value, since })| {
-                    let state = if *value { MembershipState::Member } else { MembershipState::Left };
-                    let timestamp_us = self.0.fence.timestamp().ok()?;
-                    let rows = Rows::Membership { user: *user, conversation, state };
-                    Some((*user, *since, Mutation { timestamp_us, rows }))
-                })
-            })
+            .flat_map(|state| state.memberships.iter().filter(|(user, _)| !state.marked.contains_key(user)))
+            .map(|(user, Unsettled { value, since })| (*user, *value, *since))
             .collect();
-        // Those that are marked are written when that commit is known.
-        inner.is_indexing = !writes.is_empty();
-        inner.is_indexing.then_some(writes)
+        inner.is_indexing = !unmarked.is_empty() && !self.0.fence.has_ended();
+        let writes = unmarked.into_iter().map_while(|(user, is_member, since)| {
+            let state = if is_member { MembershipState::Member } else { MembershipState::Left };
+            let timestamp_us = self.0.fence.timestamp().ok()?;
+            let rows = Rows::Membership { user, conversation, state };
+            Some((user, since, Mutation { timestamp_us, rows }))
+        });
+        inner.is_indexing.then(|| writes.collect())
     }
 
     async fn write_membership(&self, slot: &Slot, user: UserId, since: u64, mutation: Mutation) -> bool {

@@ -59,7 +59,7 @@ impl<T: LogTables> Log<T> {
                 }
             }
             let mut inner = slot.lock();
-            let is_over = self.0.working.is_closing() || !self.0.fence.holds();
+            let is_over = self.0.working.is_closing() || self.0.fence.has_ended();
             if is_over || inner.state.as_ref().is_none_or(|state| state.is_settled()) {
                 inner.is_settling = false;
                 return;
@@ -67,7 +67,7 @@ impl<T: LogTables> Log<T> {
         }
     }
 
-    /// What commits up to `until` left to be written; `None`: nothing, or nothing may be. The timestamp is taken while the state cannot change, so
+    /// What commits up to `until` left to be written; `None`: nothing, or nothing may be now. The timestamp is taken while the state cannot change, so
     /// that a newer state always has a newer one.
     fn settling(&self, slot: &Slot, until: u64) -> Option<Settling> {
         let mut inner = slot.lock();

@@ -141,7 +141,7 @@ impl<T: LogTables> Log<T> {
         drop(places);
         tell(&outcome);
         if outcome == CommitOutcome::Unknown {
-            // Only a lapsed lease leaves it so.
+            // Only a lost lease leaves it so, or one that has lapsed when the store closes.
             self.0.fence.end();
             slot.lock().state = None;
             return Err(lapsed());

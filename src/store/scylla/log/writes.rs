@@ -17,14 +17,14 @@ pub(super) enum Ended {
     Done,
     /// It is nowhere.
     NotWritten(StoreError),
-    /// The lease has lapsed: whatever the outcome was, nobody may go by it.
+    /// The lease is lost, or it has lapsed and nobody may wait: whatever the outcome was, nobody may go by it.
     Lapsed,
 }
 
 /// Pauses between two attempts: from the first, doubled each time, to the second.
 const PAUSE_MS: (u64, u64) = (10, 1_000);
 
-/// How long to wait for the lease to have room for another timestamp.
+/// How long to wait for the lease to be renewed, or to have room for another timestamp, before another look.
 const LEASE_PAUSE_MS: u64 = 5;
 
 /// Pauses that grow.
@@ -43,6 +43,18 @@ impl Pause {
 }
 
 impl<T: LogTables> Log<T> {
+    /// Whether the lease is held. One that has lapsed may still be renewed, and that is waited for; `false`: it is lost, or the
+    /// store is about to close.
+    pub(super) async fn is_held(&self) -> bool {
+        while !self.0.fence.holds() {
+            if self.0.fence.has_ended() || self.0.working.is_closing() {
+                return false;
+            }
+            self.0.tables.sleep(LEASE_PAUSE_MS).await;
+        }
+        true
+    }
+
     /// A timestamp above all before. When the lease has no room for one now, that is waited for.
     pub(super) async fn timestamp(&self) -> Result<i64, StoreError> {
         loop {
@@ -82,12 +94,12 @@ impl<T: LogTables> Log<T> {
         let mut was_unknown = false;
         loop {
             let permit = self.0.permits.acquire().await;
-            if !self.0.fence.holds() {
+            if !self.is_held().await {
                 return Ended::Lapsed;
             }
             sent.store(true, Ordering::Relaxed);
             let written = self.attempt_now(mutation.clone(), permit.ok()).await;
-            if !self.0.fence.holds() {
+            if !self.is_held().await {
                 return Ended::Lapsed;
             }
             match written {
@@ -121,11 +133,11 @@ impl<T: LogTables> Log<T> {
         Ok(self.attempt(Mutation { timestamp_us, rows }).await)
     }
 
-    /// Writes until it is done. An error: the lease has lapsed.
+    /// Writes until it is done. An error: the lease is lost.
     pub(super) async fn write_surely(&self, rows: Rows) -> Result<(), StoreError> {
         let mut pause = Pause::new();
         while let Err(error) = self.write(rows.clone()).await {
-            if !self.0.fence.holds() {
+            if !self.is_held().await {
                 return Err(error);
             }
             pause.wait(&*self.0.tables).await;
@@ -148,7 +160,7 @@ fn name_of(rows: &Rows) -> &'static str {
     }
 }
 
-/// The lease has lapsed.
+/// What is said while the lease is not held.
 pub(super) fn lapsed() -> StoreError {
     StoreError::Unavailable(crate::store::scylla::fence::Lapsed.to_string())
 }

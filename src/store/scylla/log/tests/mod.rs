@@ -57,9 +57,14 @@ impl House {
     }
 
     fn owner(&self, epoch: u64) -> Owner {
+        self.owner_for(epoch, Duration::from_secs(1 << 40))
+    }
+
+    /// Its lease lapses after that time.
+    fn owner_for(&self, epoch: u64, held: Duration) -> Owner {
         let floor_us = epoch as i64 * EPOCH_US;
         let fence = Fence::new(self.world.clone(), vec![epoch; 4_096], floor_us);
-        fence.renewed(Duration::ZERO, Duration::from_secs(1 << 40), floor_us + EPOCH_US - 1);
+        fence.renewed(Duration::from_millis(self.world.now_ms()), held, floor_us + EPOCH_US - 1);
         let log = Log::new(self.replicas.clone(), self.timers.clone(), fence.clone(), self.limits.clone());
         Owner { world: self.world.clone(), log, fence }
     }

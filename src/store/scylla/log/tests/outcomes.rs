@@ -105,6 +105,36 @@ fn nothing_is_acknowledged_once_the_lease_has_lapsed() {
 }
 
 #[test]
+fn a_write_whose_lease_has_lapsed_waits_until_it_is_renewed() {
+    let house = House::new();
+    let owner = house.owner_for(1, Duration::from_millis(100));
+    let renew = || {
+        let now = Duration::from_millis(owner.world.now_ms());
+        owner.fence.renewed(now, Duration::from_millis(100), 2 * EPOCH_US - 1);
+    };
+    assert_eq!(owner.commit(Commit { members: vec![put(1)], ..append(1..=1) }), Durable);
+    house.replicas.commit_points([(); 4].map(|()| Fate::unknown(&[0], &[])));
+    house.replicas.attempts();
+    let call = owner.log.commit(vec![append(2..=2)]);
+    owner.world.pass(150);
+    assert!(!owner.fence.holds() && !commit_points(house.replicas.attempts()).is_empty());
+    owner.world.pass(4_000);
+    assert_eq!(house.replicas.attempts(), [], "nothing is written meanwhile");
+    renew();
+    assert_eq!(owner.world.run(call), [Durable]);
+    renew();
+    assert_eq!((owner.entries(), owner.conversations_of(1)), (entries(1..=2, "text"), vec![group(1)]));
+    // Members and memberships that were behind are written all the same.
+    owner.world.pass(90);
+    renew();
+    let quiet = owner.log.quiet();
+    owner.world.run(quiet);
+    house.replicas.read_from([1, 2]);
+    let second = house.owner(2);
+    assert_eq!((second.entries(), second.members()), (entries(1..=2, "text"), vec![member(1)]));
+}
+
+#[test]
 fn commits_that_come_while_one_is_on_its_way_share_the_next_mutation() {
     let house = House::new();
     let owner = house.owner(1);
