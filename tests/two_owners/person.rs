@@ -16,7 +16,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 /// Between two messages of one person.
 const PACE: Duration = Duration::from_millis(5);
@@ -139,9 +142,11 @@ impl Person {
     }
 
     async fn read_lanes(self: Arc<Self>, server: &'static str, connection: quinn::Connection) {
+        // They end with whoever reads them: a server that was killed says nothing of its end.
+        let mut lanes = JoinSet::new();
         while let Ok(mut lane) = connection.accept_uni().await {
             let person = self.clone();
-            tokio::spawn(async move {
+            lanes.spawn(async move {
                 let mut decoder = FrameDecoder::new();
                 while let Some(frame) = crate::raw_client::next_frame(&mut lane, &mut decoder).await {
                     if let Some(Body::Entries(push)) = frame.body {

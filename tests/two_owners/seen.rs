@@ -4,7 +4,13 @@ use godwit_proto::{ConversationId, v1};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
+use tokio::time::{sleep, timeout};
+
+/// Long enough for a busy machine, and how often it is looked whether somebody has waited long enough.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A seq of a conversation.
 type Place = (ConversationId, u64);
@@ -46,6 +52,16 @@ impl Seen {
         if first != place {
             state.wrong.push(format!("{id:?} is {first:?} by {by} and {place:?} by {server}"));
         }
+    }
+
+    /// Waits until a server has acknowledged something.
+    pub async fn an_ack_by(&self, server: &str) {
+        let acked = async {
+            while self.acked_by(server) == 0 {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(PATIENCE, acked).await.expect("nothing is acknowledged");
     }
 
     /// How many messages were acknowledged by a server.
