@@ -152,9 +152,13 @@ impl<T: LogTables> Log<T> {
 
     /// Overwrites the rows of entries that others take the place of, which is committed. An error: the lease is lost.
     pub(super) async fn write_rewritten(&self, slot: &Slot) -> Result<(), StoreError> {
-        let rewritten: Vec<LogEntry> = match &slot.lock().state {
-            Some(state) => state.rewritten.values().cloned().collect(),
-            None => return Err(lapsed()),
+        let rewritten: Vec<LogEntry> = {
+            let mut inner = slot.lock();
+            inner.rewrites += 1;
+            match &inner.state {
+                Some(state) => state.rewritten.values().cloned().collect(),
+                None => return Err(lapsed()),
+            }
         };
         let mut rows = rewritten.into_iter().map(|entry| LogRow { seq: entry.seq, entry: entry.encoded }).peekable();
         while let Some(row) = rows.next() {

@@ -58,8 +58,25 @@ impl<T: LogTables> Log<T> {
         limit: PageLimit,
     ) -> Result<Vec<LogEntry>, StoreError> {
         let slot = self.0.slots.slot(conversation);
+        loop {
+            let rewrites = slot.lock().rewrites;
+            let page = self.page_once(&slot, from, direction, limit).await?;
+            // Rows of one commit are overwritten by several mutations, of which a page that was begun before may have seen some.
+            if slot.lock().rewrites == rewrites {
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn page_once(
+        &self,
+        slot: &Arc<Slot>,
+        from: Seq,
+        direction: Direction,
+        limit: PageLimit,
+    ) -> Result<Vec<LogEntry>, StoreError> {
         let (head, version, rewritten) =
-            self.with_state(&slot, true, |state| (state.head, state.version, state.rewritten.clone())).await?;
+            self.with_state(slot, true, |state| (state.head, state.version, state.rewritten.clone())).await?;
         let is_forward = direction == Direction::Forward;
         let from = if is_forward { from.max(Seq::FIRST) } else { from.min(head) };
         if from > head || from == Seq::ZERO {
@@ -71,7 +88,7 @@ impl<T: LogTables> Log<T> {
             let shared = inner.pages.get(&key).cloned();
             metrics::counter!(STORE_READS, HOW => how(shared.is_some())).increment(1);
             shared.unwrap_or_else(|| {
-                let log = self.clone();
+                let (log, conversation) = (self.clone(), slot.conversation);
                 let page = async move { log.rows(conversation, head, &rewritten, from, key.direction(), limit).await };
                 let page = page.boxed().shared();
                 inner.pages.insert(key, page.clone());

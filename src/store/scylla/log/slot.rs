@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub(super) is_settling: bool,
     /// A task writes memberships.
     pub(super) is_indexing: bool,
+    /// Counts how often rows began to be overwritten, so that a reader of several knows whether they may be from before and after.
+    pub(super) rewrites: u64,
     /// Pages that are being read.
     pub(super) pages: BTreeMap<PageKey, SharedPage>,
 }

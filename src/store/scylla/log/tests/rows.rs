@@ -103,6 +103,21 @@ fn identical_pages_in_flight_are_read_once() {
 }
 
 #[test]
+fn a_page_is_from_before_or_after_a_commit_that_rewrites_never_from_both() {
+    let house = House::new();
+    let owner = house.owner(1);
+    owner.commit(append(1..=100));
+    house.replicas.slow_reads(5);
+    // Its second read comes after the commit.
+    let page = owner.log.read(group(1), Seq(1), Direction::Forward, ALL);
+    let commit = Commit { rewritten: vec![marker(1), marker(100)], ..nothing(100) };
+    let (page, committed) = owner.world.run(futures_util::future::join(page, owner.log.commit(vec![commit])));
+    assert_eq!(committed, [Durable]);
+    let page = page.unwrap();
+    assert_eq!((page.len(), &page[0], &page[99]), (100, &marker(1), &marker(100)));
+}
+
+#[test]
 fn a_conversation_that_was_let_go_is_as_it_was() {
     let mut house = House::new();
     house.limits.conversations_max = 2;
