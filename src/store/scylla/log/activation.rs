@@ -51,6 +51,7 @@ impl<T: LogTables> Log<T> {
         let mut state = newest.to_state(&meta)?;
         if is_taken_over {
             self.seal(slot, bucket, epoch, &newest, &state).await?;
+            state.is_begun = true;
         } else {
             // Whoever let go of it in this epoch had these written.
             state.rewritten.clear();
@@ -169,7 +170,7 @@ impl Newest {
         let rows = self.rows.iter().map(as_now).collect::<Result<Vec<_>, _>>()?;
         let shown = rows.iter().rev().find(|entry| entry.is_shown).cloned();
         Ok(State {
-            exists: true,
+            exists: self.state.head > Seq::ZERO || pending.first_seq > 0,
             head: self.state.head,
             meta_bucket: self.bucket,
             meta_raised: self.bucket,

@@ -3,7 +3,7 @@
 use super::{
     Log,
     batch::{Change, joining_or_leaving, timers},
-    pending::Meta,
+    pending::{Meta, Pending},
     slot::Slot,
     timer_order::Place,
     writes::{Ended, Pause, lapsed},
@@ -88,7 +88,7 @@ impl<T: LogTables> Log<T> {
             .memberships
             .keys()
             .map(|user| self.write(Rows::Membership { user: *user, conversation, state: MembershipState::Unsure }));
-        try_join_all(unsure).await?;
+        try_join(self.begin(slot), try_join_all(unsure)).await?;
         let last = parts.pop().unwrap_or_default();
         let newest_bucket = async {
             if let Some(meta) = meta {
@@ -123,6 +123,22 @@ impl<T: LogTables> Log<T> {
             entries: last,
         };
         Ok((change, Mutation { timestamp_us, rows }))
+    }
+
+    /// Sees to it that the next owner finds something, and makes it its own, if the first commit is on its way then.
+    async fn begin(&self, slot: &Slot) -> Result<(), StoreError> {
+        let conversation = slot.conversation;
+        if slot.lock().state.as_ref().is_some_and(|state| state.exists || state.is_begun) {
+            return Ok(());
+        }
+        let epoch = self.0.fence.epoch(Vshard::of_conversation(conversation));
+        let pending = Pending::default().encode_to_vec().into();
+        let state = Some(LogState { head: Seq::ZERO, epoch, pending });
+        self.write(Rows::Log { conversation, bucket: 0, state, entries: Vec::new() }).await?;
+        if let Some(state) = &mut slot.lock().state {
+            state.is_begun = true;
+        }
+        Ok(())
     }
 
     /// Makes timers durable. An error: some may not be, but nobody was told that they are.

@@ -14,7 +14,7 @@ use prost::Message;
 /// What is committed with a mutation of the log, and may not yet be in other partitions.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Pending {
-    /// Of the mutation's rows in this bucket; one beyond the head if it had none.
+    /// Of the mutation's rows in this bucket; one beyond the head if it had none. With a head of 0: 0 if nothing was ever committed.
     #[prost(uint64, tag = "1")]
     pub(super) first_seq: u64,
     /// Members in all. Never anywhere else.

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 pub(super) struct State {
     /// Whether anything was ever committed.
     pub(super) exists: bool,
+    /// If not, whether static columns that say so are at a quorum: from then on nothing of a former owner can come.
+    pub(super) is_begun: bool,
     pub(super) head: Seq,
     /// Counts commits, so that a reader knows whether there was one meanwhile.
     pub(super) version: u64,

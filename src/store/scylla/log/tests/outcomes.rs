@@ -5,7 +5,7 @@ use crate::store::scylla::tables::{Mutation, Rows};
 use CommitOutcome::{AlreadyDurable, Conflict, Durable, NotWritten, Unknown};
 
 fn commit_points(attempts: Vec<Mutation>) -> Vec<Mutation> {
-    attempts.into_iter().filter(|one| matches!(one.rows, Rows::Log { state: Some(_), .. })).collect()
+    attempts.into_iter().filter(replicas::is_commit_point).collect()
 }
 
 #[test]

@@ -135,12 +135,7 @@ fn run(seed: u64) {
     house.replicas.read_from_any(move || [[0, 1], [1, 2], [0, 2]][pairs.random_range(0..3)]);
     let mut epoch = 1;
     let mut owner = house.owner(epoch);
-    // Nobody takes over a conversation of which nothing is there, so something is.
-    let first = append(1..=1);
-    while let NotWritten(_) | Unknown | Conflict = owner.commit(first.clone()) {
-        house.world.pass(100);
-    }
-    let mut known = Known::default().with(&first);
+    let mut known = Known::default();
     // A commit of which nobody knows, until somebody has seen it.
     let mut doubtful: Option<Commit> = None;
     for step in 0..60_u64 {

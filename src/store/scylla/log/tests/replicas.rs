@@ -97,12 +97,12 @@ impl Replicas {
         self.inner.lock().unwrap().plan = Box::new(plan);
     }
 
-    /// Decides about the next mutations of static columns of the log, in order; the others are done.
+    /// Decides about the next commit points and the mutations that seal one, in order; the others are done.
     pub(super) fn commit_points(&self, fates: impl IntoIterator<Item = Fate>) {
         let mut fates: std::collections::VecDeque<_> = fates.into_iter().collect();
-        self.plan(move |mutation| match mutation.rows {
-            Rows::Log { state: Some(_), .. } => fates.pop_front().unwrap_or_else(Fate::done),
-            _ => Fate::done(),
+        self.plan(move |mutation| match is_commit_point(mutation) {
+            true => fates.pop_front().unwrap_or_else(Fate::done),
+            false => Fate::done(),
         });
     }
 
@@ -164,6 +164,11 @@ impl Inner {
         }
         merged.into_iter().map(|(key, (_, value))| (key, value)).collect()
     }
+}
+
+/// Whether static columns of the log are written that say of something that it is there.
+pub(super) fn is_commit_point(mutation: &Mutation) -> bool {
+    matches!(&mutation.rows, Rows::Log { state: Some(state), .. } if !state.pending.is_empty())
 }
 
 fn apply(replica: &mut BTreeMap<Key, (i64, Value)>, mutation: &Mutation) {

@@ -179,12 +179,12 @@ fn what_a_former_owner_left_to_be_done_is_done() {
 }
 
 #[test]
-fn the_first_write_of_all_may_come_late_until_somebody_else_writes() {
-    for writes in [false, true] {
+fn the_first_commit_of_all_does_not_come_late_either() {
+    for (writes, end) in [(false, 3), (true, 3), (false, BUCKET_ENTRIES + 3)] {
         let house = House::new();
         let first = house.owner(1);
         house.replicas.commit_points([Fate::unknown(&[], &[0, 1, 2])]);
-        drop(first.log.commit(vec![append_as(1..=3, "late")]));
+        drop(first.log.commit(vec![Commit { members: vec![put(1)], ..append_as(1..=end, "late") }]));
         house.world.pass(1);
         house.world.kill();
         let second = house.owner(2);
@@ -193,7 +193,37 @@ fn the_first_write_of_all_may_come_late_until_somebody_else_writes() {
             assert_eq!(second.commit(append_as(1..=1, "mine")), Durable);
         }
         house.replicas.deliver();
-        let expected = if writes { entries(1..=1, "mine") } else { entries(1..=3, "late") };
-        assert_eq!(house.owner(3).entries(), expected);
+        let expected = if writes { entries(1..=1, "mine") } else { vec![] };
+        for owner in [second, house.owner(2), house.owner(3)] {
+            assert_eq!((owner.entries(), owner.conversations_of(1)), (expected.clone(), vec![]));
+        }
     }
+}
+
+#[test]
+fn what_says_that_a_conversation_is_to_begin_may_itself_come_late() {
+    let house = House::new();
+    let first = house.owner(1);
+    house.replicas.plan(|_| Fate::unknown(&[0], &[1, 2]));
+    drop(first.log.commit(vec![append_as(1..=3, "late")]));
+    house.world.pass(1);
+    house.world.kill();
+    house.replicas.plan(|_| Fate::done());
+    house.replicas.read_from([1, 2]);
+    let second = house.owner(2);
+    assert_eq!(second.load(9).unwrap(), None);
+    house.replicas.deliver();
+    assert_eq!(house.owner(2).load(9).unwrap(), None);
+    assert_eq!(second.commit(append(1..=2)), Durable);
+    assert_eq!(house.owner(3).entries(), entries(1..=2, "text"));
+}
+
+#[test]
+fn of_a_conversation_that_nobody_began_nothing_is_written() {
+    let house = House::new();
+    for epoch in [1, 2] {
+        let owner = house.owner(epoch);
+        assert_eq!((owner.load(1).unwrap(), owner.entries(), owner.count(1)), (None, vec![], None));
+    }
+    assert_eq!(house.replicas.attempts(), []);
 }
