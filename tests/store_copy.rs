@@ -10,9 +10,12 @@ use godwit::store::{
     UserStore,
     copy::{self, CopyError, Progress, Stage, Totals, Whole},
     embedded::{Embedded, EmbeddedOptions, OpenError},
-    scylla::{self, OnLease, Scylla, ScyllaOptions},
+    scylla::{
+        self, Cql, DriverTables, OnLease, Scylla, ScyllaOptions,
+        tables::{LogState, LogTables, Mutation, Rows, Written},
+    },
 };
-use godwit_proto::Seq;
+use godwit_proto::{ConversationId, Seq};
 use std::{path::Path, sync::Arc};
 use store_suite::{build::*, disk};
 
@@ -182,9 +185,19 @@ fn a_store_moves_to_a_cluster_and_back() {
     cluster.copy_complete().unwrap();
     cluster.close();
     assert!(matches!(on_cluster(true), Err(scylla::OpenError::NotEmpty { .. })));
+    support::run(begin(&keyspace.options(), group(8)));
     let cluster = on_cluster(false).unwrap();
     let back = open(&dir.path().join("back"), true).unwrap();
     assert_eq!(copied(&cluster, &back).unwrap(), totals);
     assert_eq!(verified(&from, &back).unwrap(), totals);
     cluster.close();
+}
+
+/// A conversation that somebody began to make, and whose first commit never came.
+async fn begin(options: &ScyllaOptions, conversation: ConversationId) {
+    let cql = Arc::new(Cql::connect(options).await.unwrap());
+    let tables = DriverTables::prepare(cql, tokio::runtime::Handle::current(), 4).await.unwrap();
+    let state = Some(LogState { head: Seq::ZERO, epoch: 1, pending: bytes::Bytes::new() });
+    let rows = Rows::Log { conversation, bucket: 0, state, entries: vec![] };
+    assert_eq!(tables.write(Mutation { timestamp_us: 1, rows }).await, Written::Done);
 }

@@ -18,7 +18,7 @@ pub trait Inventory: Send + Sync + 'static {
     /// The tokens of devices, expired ones included.
     fn tokens(&self, page: Page) -> BoxFuture<'static, Result<Listed<TokenRecord>, StoreError>>;
 
-    /// The conversations.
+    /// The conversations, and perhaps some that somebody began to make and of which there is nothing.
     fn conversations(&self, page: Page) -> BoxFuture<'static, Result<Listed<ConversationId>, StoreError>>;
 
     /// What devices acknowledged.

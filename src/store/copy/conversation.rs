@@ -19,10 +19,14 @@ pub(super) struct Size {
     pub(super) members: u64,
 }
 
-/// Makes a conversation what it is in the other store.
-pub(super) async fn copy(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, id: ConversationId) -> Result<Size, CopyError> {
+/// Makes a conversation what it is in the other store. `None`: nothing of it is there.
+pub(super) async fn copy(
+    from: &Arc<dyn Whole>,
+    to: &Arc<dyn Whole>,
+    id: ConversationId,
+) -> Result<Option<Size>, CopyError> {
     let source = patiently(|| from.load(id, 1)).await.map_err(CopyError::Source)?;
-    let source = source.ok_or_else(|| CopyError::Moving(name(id)))?;
+    let Some(source) = source else { return Ok(None) };
     let head = head(Some(&source));
     let there = patiently(|| to.load(id, 1)).await.map_err(CopyError::Target)?;
     let copied = self::head(there.as_ref());
@@ -39,7 +43,7 @@ pub(super) async fn copy(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, id: Convers
     }
     let size = Size { entries: head.0, members: source.members.len() as u64 };
     settle(to, id, head, source, there).await?;
-    Ok(size)
+    Ok(Some(size))
 }
 
 /// Entries that an earlier attempt copied may have been withdrawn since.

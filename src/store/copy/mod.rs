@@ -131,10 +131,11 @@ pub async fn copy(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, progress: &dyn Pro
             let mut copies =
                 stream::iter(ids.into_iter().map(|id| conversation::copy(from, to, id))).buffer_unordered(AT_ONCE);
             while let Some(size) = copies.try_next().await? {
+                progress.done(1);
+                let Some(size) = size else { continue };
                 totals.conversations += 1;
                 totals.entries += size.entries;
                 totals.members += size.members;
-                progress.done(1);
             }
             Ok(())
         },

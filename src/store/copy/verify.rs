@@ -2,7 +2,7 @@
 
 use super::{
     AT_ONCE, CopyError, Progress, Stage, Totals, Whole,
-    conversation::{head, read},
+    conversation::{Size, head, read},
     count_conversations, name,
     pages::{each_page, each_timer_page, patiently},
 };
@@ -60,11 +60,12 @@ pub async fn verify(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, progress: &dyn P
         async |ids| {
             let mut compared =
                 stream::iter(ids.into_iter().map(|id| conversation(from, to, id))).buffer_unordered(AT_ONCE);
-            while let Some((entries, members)) = compared.try_next().await? {
-                totals.conversations += 1;
-                totals.entries += entries;
-                totals.members += members;
+            while let Some(size) = compared.try_next().await? {
                 progress.done(1);
+                let Some(size) = size else { continue };
+                totals.conversations += 1;
+                totals.entries += size.entries;
+                totals.members += size.members;
             }
             Ok(())
         },
@@ -105,7 +106,11 @@ pub async fn verify(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, progress: &dyn P
     Ok(totals)
 }
 
-async fn conversation(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, id: ConversationId) -> Result<(u64, u64), CopyError> {
+async fn conversation(
+    from: &Arc<dyn Whole>,
+    to: &Arc<dyn Whole>,
+    id: ConversationId,
+) -> Result<Option<Size>, CopyError> {
     let here = patiently(|| from.load(id, 1)).await.map_err(CopyError::Source)?;
     let there = patiently(|| to.load(id, 1)).await.map_err(CopyError::Target)?;
     if here != there {
@@ -125,7 +130,7 @@ async fn conversation(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, id: Conversati
         }
         at = last;
     }
-    Ok((head.0, here.map_or(0, |here| here.members.len() as u64)))
+    Ok(here.map(|here| Size { entries: head.0, members: here.members.len() as u64 }))
 }
 
 /// Whatever is in `to` beyond what was compared came from elsewhere.
