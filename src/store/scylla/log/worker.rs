@@ -163,6 +163,8 @@ impl<T: LogTables> Log<T> {
         match outcome {
             CommitOutcome::NotWritten(_) => outcome.clone(),
             _ if self.0.fence.holds() => outcome.clone(),
+            // It was not even sent.
+            CommitOutcome::Conflict => CommitOutcome::NotWritten(lapsed()),
             _ => CommitOutcome::Unknown,
         }
     }

@@ -135,6 +135,18 @@ fn a_write_whose_lease_has_lapsed_waits_until_it_is_renewed() {
 }
 
 #[test]
+fn what_conflicts_while_the_lease_has_lapsed_was_not_written() {
+    let house = House::new();
+    let owner = house.owner_for(1, Duration::from_millis(100));
+    assert_eq!(owner.commit(append(1..=1)), Durable);
+    owner.world.pass(150);
+    for (commit, was_sent) in [(append(1..=1), true), (append_as(1..=1, "other"), false), (append(9..=9), false)] {
+        let outcome = owner.commit(commit);
+        assert!(if was_sent { outcome == Unknown } else { matches!(outcome, NotWritten(_)) }, "{outcome:?}");
+    }
+}
+
+#[test]
 fn commits_that_come_while_one_is_on_its_way_share_the_next_mutation() {
     let house = House::new();
     let owner = house.owner(1);
