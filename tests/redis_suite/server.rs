@@ -19,12 +19,21 @@ pub struct Server {
 impl Server {
     /// Starts `redis-server` with these options, and waits until it answers. `None`: it is not here, and need not be.
     pub fn start(options: &[&str]) -> Option<Self> {
+        Self::start_on(|port| vec!["--port".to_owned(), port.to_string()], options)
+    }
+
+    /// The same, with nothing but TLS.
+    pub fn start_tls(options: &[&str]) -> Option<Self> {
+        Self::start_on(|port| ["--port", "0", "--tls-port", &port.to_string()].map(str::to_owned).to_vec(), options)
+    }
+
+    fn start_on(listen: impl FnOnce(u16) -> Vec<String>, options: &[&str]) -> Option<Self> {
         let port = free_port();
         let dir = tempfile::tempdir().unwrap();
         let mut arguments: Vec<String> =
             ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"].map(str::to_owned).to_vec();
         arguments.push(dir.path().to_str().unwrap().to_owned());
-        arguments.extend(["--port".to_owned(), port.to_string()]);
+        arguments.extend(listen(port));
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
         let process = match spawn(&arguments) {
             Ok(process) => process,
@@ -36,7 +45,7 @@ impl Server {
                 panic!("redis-server does not start ({error}): install it, as in `apt-get install redis-server`")
             }
         };
-        let server = Self { port, arguments, process, dir };
+        let mut server = Self { port, arguments, process, dir };
         server.wait();
         Some(server)
     }
@@ -58,8 +67,11 @@ impl Server {
         self.wait();
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         for _ in 0..500 {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("redis-server does not run: {status}, {:?}", self.arguments);
+            }
             if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 return;
             }

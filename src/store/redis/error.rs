@@ -2,7 +2,14 @@
 
 use super::options::UrlError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
-use std::{error::Error as _, io};
+use std::{
+    error::Error,
+    io::{
+        self,
+        ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof},
+    },
+    sync::Arc,
+};
 use thiserror::Error;
 
 /// What is wrong with the Redis that was named, and will be until somebody changes something. That it is away is no such
@@ -17,7 +24,8 @@ pub enum OpenError {
     Name(String),
     /// It does not let us in.
     #[error(
-        "Redis refuses us: {0}; check user and password, and that the user may use all commands on the server's keys"
+        "Redis refuses us: {0}; check redis.user and the password in redis.password_file, and that the user may use all commands on \
+         the server's keys"
     )]
     Refused(String),
     /// It is too old.
@@ -35,7 +43,8 @@ pub enum OpenError {
     NotRedis(String),
     /// TLS fails.
     #[error(
-        "there is no TLS with Redis: {0}; check ca_file, cert_file and key_file, and the name in the server's certificate"
+        "there is no TLS with Redis: {0}; redis.ca_file has to have who signed its certificate, which has to name the host as `summaries` \
+         does; if it wants to see a certificate, set redis.cert_file and redis.key_file to one that it trusts"
     )]
     Certificates(String),
     /// The options contradict each other.
@@ -63,17 +72,44 @@ impl OpenError {
         match error.kind() {
             ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => Some(Self::Refused(text)),
             _ if ["NOAUTH", "WRONGPASS", "NOPERM"].contains(&code) => Some(Self::Refused(text)),
-            ErrorKind::InvalidClientConfig => Some(Self::Options(text)),
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Some(Self::NotRedis(text)),
-            // How the TLS library says that it does not trust, or understand, what it gets.
-            ErrorKind::Io if io_kind(error) == Some(io::ErrorKind::InvalidData) || text.contains("certificate") => {
+            // The cluster's client tells of what it met by the text alone.
+            _ if of_tls(error) || ["certificate", "TLS", "PEM"].iter().any(|word| text.contains(word)) => {
                 Some(Self::Certificates(text))
             }
+            ErrorKind::InvalidClientConfig => Some(Self::Options(text)),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Some(Self::NotRedis(text)),
             _ => None,
         }
     }
 }
 
+impl ConnectError {
+    pub(super) fn of(error: &RedisError) -> Self {
+        match OpenError::of(error) {
+            Some(wrong) => Self::Wrong(wrong),
+            // Which is also what whoever listens does when it speaks TLS and we do not, or the other way round.
+            None if matches!(io_kind(error), Some(ConnectionReset | UnexpectedEof | BrokenPipe | TimedOut)) => {
+                Self::Away(format!("{error}; if it is up, mind that rediss:// is with TLS and redis:// without"))
+            }
+            None => Self::Away(error.to_string()),
+        }
+    }
+}
+
+/// The client hands out the pointer to its source, not what it points to.
+fn held(error: &RedisError) -> Option<&(dyn Error + Send + Sync + 'static)> {
+    error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>().map(|held| &**held)
+}
+
 fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
-    Some(error.source()?.downcast_ref::<io::Error>()?.kind())
+    held(error)?.downcast_ref::<io::Error>().map(io::Error::kind)
+}
+
+/// Whether TLS could not be begun, or the library for it does not trust, or understand, what it gets.
+fn of_tls(error: &RedisError) -> bool {
+    held(error).is_some_and(|held| match held.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        // The roots of this system cannot be read, or the host has no name that a certificate could have.
+        None => error.kind() == ErrorKind::Io,
+    })
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use futures_util::future::try_join_all;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, Pipeline, RedisResult, Value,
     aio::MultiplexedConnection, cluster::ClusterClientBuilder, cluster_async::ClusterConnection, io::tcp::TcpSettings,
 };
 use std::{
@@ -164,6 +164,7 @@ impl Link {
         loop {
             self.lost.notified().await;
             let mut pause = if self.lock().timed_out { PAUSE_MAX } else { PAUSE_MIN };
+            let mut refused = None;
             loop {
                 time::sleep(pause).await;
                 match self.connect().await {
@@ -173,7 +174,14 @@ impl Link {
                         break;
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "Redis is still away");
+                        let text = error.to_string();
+                        // Somebody has to do something about it, and is told so once.
+                        if matches!(error, ConnectError::Wrong(_)) && refused.as_ref() != Some(&text) {
+                            tracing::warn!(error = text, "Redis cannot be used; lists are read from the store");
+                            refused = Some(text);
+                        } else {
+                            tracing::debug!(error = text, "Redis is still away");
+                        }
                         pause = (pause * 2).min(PAUSE_MAX);
                     }
                 }
@@ -215,8 +223,8 @@ impl Link {
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout));
         let client = if options.tls {
-            Client::build_with_tls(info, options.certificates())
-                .map_err(|error| OpenError::Certificates(error.to_string()))?
+            let certificates = options.certificates()?;
+            Client::build_with_tls(info, certificates).map_err(|error| OpenError::Certificates(error.to_string()))?
         } else {
             Client::open(info).map_err(|error| ConnectError::of(&error))?
         };
@@ -253,7 +261,7 @@ impl Link {
             .response_timeout(options.response_timeout)
             .tcp_settings(TcpSettings::default().set_nodelay(true));
         if options.tls {
-            builder = builder.certs(options.certificates());
+            builder = builder.certs(options.certificates()?);
         }
         let client = builder.build().map_err(|error| OpenError::Options(error.to_string()))?;
         client.get_async_connection().await.map_err(|error| ConnectError::of(&error))
@@ -328,12 +336,6 @@ impl Script {
 /// Reads one answer of a pipeline; one of another kind is as good as none.
 pub(super) fn read<T: FromRedisValue>(value: Value) -> Option<T> {
     T::from_redis_value(value).ok()
-}
-
-impl ConnectError {
-    fn of(error: &RedisError) -> Self {
-        OpenError::of(error).map_or_else(|| Self::Away(error.to_string()), Self::Wrong)
-    }
 }
 
 #[cfg(test)]

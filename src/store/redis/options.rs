@@ -1,9 +1,11 @@
 //! Where Redis is and how it is used.
 
+use super::error::OpenError;
 use redis::{
     ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
     TlsCertificates, io::tcp::TcpSettings,
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{fmt, time::Duration};
 use thiserror::Error;
 
@@ -128,10 +130,18 @@ impl RedisOptions {
         each.collect()
     }
 
-    pub(super) fn certificates(&self) -> TlsCertificates {
+    pub(super) fn certificates(&self) -> Result<TlsCertificates, OpenError> {
+        let holds_one = |pem: &Vec<u8>| CertificateDer::pem_slice_iter(pem).next().is_some();
+        let certificate = self.client_pem.as_ref().map(|(certificate, _)| certificate);
+        for (key, pem) in [("ca_file", self.ca_pem.as_ref()), ("cert_file", certificate)] {
+            // The client takes such a file for one that trusts nobody.
+            if pem.is_some_and(|pem| !holds_one(pem)) {
+                return Err(OpenError::Certificates(format!("redis.{key} holds no certificate in PEM")));
+            }
+        }
         let client_tls =
             self.client_pem.clone().map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
-        TlsCertificates { client_tls, root_cert: self.ca_pem.clone() }
+        Ok(TlsCertificates { client_tls, root_cert: self.ca_pem.clone() })
     }
 }
 
