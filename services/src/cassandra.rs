@@ -76,6 +76,15 @@ const LOGBACK: &str = r#"<configuration>
 </configuration>
 "#;
 
+/// Who is let in: clients with a certificate and a password. In the beginning there is one user, `cassandra`, whose password is the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard<'a> {
+    /// The node's private key (PKCS #8) and its certificate in one file, PEM.
+    pub identity: &'a Path,
+    /// Who signs the certificates of clients, PEM.
+    pub clients: &'a Path,
+}
+
 /// One node of those on `addresses`.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
@@ -91,6 +100,8 @@ pub struct Node<'a> {
     pub storage_port: u16,
     /// What is asked of them all.
     pub shape: Shape,
+    /// `None`: everybody is let in, without TLS.
+    pub guard: Option<Guard<'a>>,
 }
 
 impl Node<'_> {
@@ -123,7 +134,7 @@ impl Node<'_> {
     }
 
     fn yaml(&self) -> String {
-        let &Self { index, addresses, advertised, cql_port, storage_port, shape } = self;
+        let &Self { index, addresses, advertised, cql_port, storage_port, shape, guard } = self;
         let address = addresses[index];
         let token = TOKENS[index];
         let seeds = addresses.iter().map(|address| format!("{address}:{storage_port}")).collect::<Vec<_>>().join(",");
@@ -132,6 +143,7 @@ impl Node<'_> {
         } else {
             "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms"
         };
+        let guard = guard.as_ref().map(Guard::yaml).unwrap_or_default();
         // A machine that also runs the tests may be slow to answer, and a snapshot of every table that a test drops is of no use.
         format!(
             "cluster_name: godwit-test
@@ -163,7 +175,27 @@ auto_snapshot: false
 read_request_timeout: 10000ms
 write_request_timeout: 10000ms
 cas_contention_timeout: 10000ms
-"
+{guard}"
+        )
+    }
+}
+
+impl Guard<'_> {
+    fn yaml(&self) -> String {
+        let Self { identity, clients } = self;
+        format!(
+            "authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
+client_encryption_options:
+  enabled: true
+  optional: false
+  require_client_auth: true
+  ssl_context_factory: {{class_name: org.apache.cassandra.security.PEMBasedSslContextFactory}}
+  keystore: {}
+  truststore: {}
+",
+            identity.display(),
+            clients.display()
         )
     }
 }
@@ -181,7 +213,8 @@ mod tests {
     fn yaml(index: usize, nodes: usize, durable: bool) -> String {
         let addresses = &ADDRESSES[..nodes];
         let (advertised, shape) = (ADDRESSES[index], Shape { nodes, durable });
-        Node { index, addresses, advertised, cql_port: 9043, storage_port: 7001, shape }.yaml()
+        let node = Node { index, addresses, advertised, cql_port: 9043, storage_port: 7001, shape, guard: None };
+        node.yaml()
     }
 
     #[test]

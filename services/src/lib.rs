@@ -16,8 +16,9 @@ mod redis;
 mod start;
 mod state;
 
+pub use cassandra::Guard;
 pub use for_tests::{ForTests, LEFT_OUT, WITHOUT};
-pub use process::Launch;
+pub use process::{Launch, Process};
 
 use anyhow::{Result, bail, ensure};
 use clap::Subcommand;
@@ -121,13 +122,22 @@ pub fn run(action: &Action, directory: Option<PathBuf>) -> Result<()> {
 /// A node of Apache Cassandra alone, whose jars are fetched if they are not there. What it has answered survives a SIGKILL. Drivers are
 /// told to come to it at another address, with the same port: that of a proxy, or its own.
 pub fn cassandra(directory: &Path, address: SocketAddr, advertised: IpAddr) -> Result<Launch> {
+    alone(directory, address, advertised, None)
+}
+
+/// The same at its own address, with nothing but TLS, and a user.
+pub fn guarded_cassandra(directory: &Path, address: SocketAddr, guard: Guard<'_>) -> Result<Launch> {
+    alone(directory, address, address.ip(), Some(guard))
+}
+
+fn alone(directory: &Path, address: SocketAddr, advertised: IpAddr, guard: Option<Guard<'_>>) -> Result<Launch> {
     // Held while jars are fetched.
     let usual = Directory::open(&usual_directory())?;
     let (java, jars) = (packages::java()?, jars::fetch(&usual.path)?);
     let (addresses, cql_port) = ([address.ip()], address.port());
     let shape = Shape { durable: true, ..Shape::SINGLE };
     let storage_port = ready::free_port(cassandra::STORAGE_PORT, &addresses)?;
-    let node = cassandra::Node { index: 0, addresses: &addresses, advertised, cql_port, storage_port, shape };
+    let node = cassandra::Node { index: 0, addresses: &addresses, advertised, cql_port, storage_port, shape, guard };
     node.prepare(&java, &jars, directory)
 }
 

@@ -102,7 +102,15 @@ fn as_processes(directory: &Directory, wanted: &Wanted, state: &mut State) -> Re
                 fs::remove_dir_all(&data)?;
             }
             let (advertised, shape) = (ip, state.shape);
-            let node = cassandra::Node { index, addresses: &addresses, advertised, cql_port, storage_port, shape };
+            let node = cassandra::Node {
+                index,
+                addresses: &addresses,
+                advertised,
+                cql_port,
+                storage_port,
+                shape,
+                guard: None,
+            };
             let launch = node.prepare(&java, &jars, &data)?;
             add(state, node_name(index), Kind::Cql, SocketAddr::new(ip, cql_port), launch);
         }
