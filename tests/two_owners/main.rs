@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod person;
+#[path = "../support/process.rs"]
 mod process;
 #[path = "../support/raw_client.rs"]
 mod raw_client;

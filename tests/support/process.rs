@@ -1,4 +1,5 @@
-//! A real server process, whose store is a keyspace that others want, too.
+//! A real server process, which may be killed.
+#![allow(dead_code)]
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
