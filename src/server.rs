@@ -18,7 +18,7 @@ use crate::{
         Core, CoreId, CorePort, DeadLetters, Driver, Mailboxes, OfflineHandle, OfflineHook, Placement, Registration,
         Services,
     },
-    store::{embedded, redis::OpenError as RedisError, scylla::OpenError as ClusterError},
+    store::{SessionSink, embedded, redis::OpenError as RedisError, scylla::OpenError as ClusterError},
     telemetry::{MetricsText, RecorderError},
     transport::{
         BindError, Bound, Certificate, CertificateError, QuicSecrets, SecretError, Steering, Transport, TransportError,
@@ -81,6 +81,7 @@ struct CoreParts {
     bounds: settings::PortBounds,
     hook: Option<Arc<dyn OfflineHook>>,
     dead_letters: DeadLetters,
+    sessions: Option<Arc<dyn SessionSink>>,
     stop: watch::Receiver<bool>,
 }
 
@@ -116,7 +117,7 @@ impl Server {
         let admin = metrics.map(start_admin).transpose()?;
         let store = {
             let health = health.clone();
-            OpenedStore::open(config, &data_dir, server_name(address), move |holder| {
+            OpenedStore::open(config, &data_dir, server_name(address), &node_name(address), move |holder| {
                 health.set(Stage::Waiting);
                 waiting.as_ref().inspect(|waiting| waiting(holder));
             })?
@@ -158,6 +159,7 @@ impl Server {
                 bounds: settings::port(config, endpoints),
                 hook: hook.clone(),
                 dead_letters: dead_letters.clone(),
+                sessions: store.sessions(),
                 stop: stopped.clone(),
             };
             let builder = thread::Builder::new().name(format!("core-{id}"));
@@ -249,13 +251,28 @@ fn pin_to_nth_cpu(nth: usize) -> io::Result<()> {
 
 async fn serve(parts: CoreParts) -> io::Result<()> {
     let CoreParts {
-        id, cores, socket, transport, mailboxes, services, limits, bounds, hook, dead_letters, stop, ..
+        id,
+        cores,
+        socket,
+        transport,
+        mailboxes,
+        services,
+        limits,
+        bounds,
+        hook,
+        dead_letters,
+        sessions,
+        stop,
+        ..
     } = parts;
     let filled = Rc::new(Notify::new());
     let port = CorePort::new(id, bounds.events_max, bounds.sessions_max, bounds.outbox_bytes_max, filled.clone());
     let mut core = Core::new(id, Placement::new(cores), limits, services);
     if let Some(hook) = hook {
         core.set_offline_hook(hook, dead_letters);
+    }
+    if let Some(sessions) = sessions {
+        core.set_session_sink(sessions);
     }
     let driver = Driver::new(core, port.clone(), filled, mailboxes, cores, bounds.turn_events_max);
     let driver = tokio::task::spawn_local(driver.run(stop.clone()));
@@ -289,8 +306,16 @@ impl Drop for AbortOnPanic {
 
 /// What other servers call this one while they wait for it.
 fn server_name(address: SocketAddr) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{} {address} (process {})", host.trim(), std::process::id()).trim_start().to_owned()
+    format!("{} {address} (process {})", host_name(), std::process::id()).trim_start().to_owned()
+}
+
+/// What this server is called where it says who is online, whenever it is started.
+fn node_name(address: SocketAddr) -> String {
+    format!("{}/{address}", host_name())
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 fn registration(config: &Config, data_dir: &DataDir) -> Result<Registration, StartError> {

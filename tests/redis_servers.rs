@@ -4,7 +4,10 @@
 mod redis_suite;
 mod store_suite;
 
-use godwit::store::redis::{Epoch, OpenError, RedisOptions, Summarised};
+use godwit::store::{
+    SessionPlace,
+    redis::{Epoch, OpenError, RedisOptions, Summarised},
+};
 use redis_suite::{
     RUNTIME, Space,
     chat::Chat,
@@ -19,6 +22,7 @@ use std::{
     thread,
     time::Duration,
 };
+use store_suite::build::{device, user};
 
 fn space(url: &str) -> Space {
     Space { url: url.to_owned(), prefix: "test".to_owned() }
@@ -51,11 +55,34 @@ fn lists_stay_right_while_redis_is_killed_again_and_again() {
     chat.warm();
 }
 
+#[test]
+fn a_redis_that_was_killed_knows_who_is_online_again() {
+    let Some(mut server) = Server::start(&[]) else { return };
+    let mut options = std::mem::ManuallyDrop::new(space(&server.url())).options();
+    options.beat = Duration::from_millis(100);
+    let (store, _dir) = embedded();
+    let lists = open(store, options, 1);
+    let sink = lists.sessions("here");
+    let online = |n| {
+        let sessions = RUNTIME.block_on(lists.sessions_of(user(n))).unwrap_or_default();
+        sessions.len() == 1
+    };
+    (1..=1_000).for_each(|n| sink.online(user(n), device(1), SessionPlace { core: 0, session: n }));
+    until("all are there", || online(1) && online(1_000));
+    server.kill();
+    sink.offline(user(1), device(1));
+    sink.online(user(2_000), device(1), SessionPlace { core: 0, session: 2_000 });
+    until("it is missed", || !lists.is_up());
+    server.restart();
+    until("those are there who are online now", || (2..=1_000).all(online) && online(2_000));
+    assert!(!online(1));
+}
+
 /// How much of the list of what nobody writes to comes from Redis.
 fn still(chat: &Chat) -> u64 {
     let before = chat.lists.counts().from_redis;
     let quiet = &chat.groups[4..];
-    let of = store_suite::build::user(1);
+    let of = user(1);
     assert_eq!(redis_suite::chat::lines(&chat.lists, of, quiet), redis_suite::chat::lines(&*chat.truth, of, quiet));
     chat.lists.counts().from_redis - before
 }

@@ -248,6 +248,9 @@ section! {
         keep_ms: u64 = 7 * 24 * 3600 * 1000, in 1000..=366 * 24 * 3600 * 1000;
         /// How many summaries a second are compared with the store, of those that were read lately. 0: none.
         audits_per_second: u32 = 10, in 0..=100_000;
+        /// How often the server says there that it lives. Nobody believes that its users are online when it was not heard of for
+        /// three times as long.
+        beat_ms: u32 = 10_000, in 100..=600_000;
     }
 }
 

@@ -4,7 +4,7 @@ use super::{StartError, cluster::scylla_options, data_dir::DataDir, settings};
 use crate::{
     config::{Config, StoreAddress, SummariesAddress},
     store::{
-        Store,
+        SessionSink, Store,
         embedded::Embedded,
         redis::{Epoch, Summarised},
         scylla::{OnLease, Scylla, ScyllaOptions},
@@ -30,22 +30,25 @@ enum History {
 
 struct Summaries {
     store: Arc<Summarised>,
+    sessions: Arc<dyn SessionSink>,
     /// Where there is no other to work on.
     runtime: Option<Runtime>,
 }
 
 impl OpenedStore {
-    /// Opens both. Blocks, as long as another server has the store; `waiting` is then told what that one is called.
+    /// Opens both. Blocks, as long as another server has the store; `waiting` is then told what that one is called. The `name` is
+    /// for people, that of the `node` stays the same when it starts again.
     pub fn open(
         config: &Config,
         data_dir: &DataDir,
         name: String,
+        node: &str,
         waiting: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, StartError> {
         let history = History::open(config, data_dir, name, waiting)?;
         let summaries = match &config.summaries {
             SummariesAddress::Memory => None,
-            SummariesAddress::Redis { .. } => Some(Summaries::open(config, &history)?),
+            SummariesAddress::Redis { .. } => Some(Summaries::open(config, node, &history)?),
         };
         Ok(Self { history, summaries })
     }
@@ -58,12 +61,20 @@ impl OpenedStore {
         }
     }
 
+    /// Where others see who is online, if anywhere.
+    pub fn sessions(&self) -> Option<Arc<dyn SessionSink>> {
+        self.summaries.as_ref().map(|summaries| summaries.sessions.clone())
+    }
+
     /// Waits for what is on its way, and lets others have it. Blocks.
     pub fn close(self) {
-        if let Some(Summaries { store, runtime }) = self.summaries {
+        if let Some(Summaries { store, runtime, .. }) = self.summaries {
             let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
             if let Some(handle) = handle.or_else(|| self.history.runtime()) {
-                wait(&handle, async move { store.settle().await });
+                wait(&handle, async move {
+                    store.leave().await;
+                    store.settle().await;
+                });
             }
             runtime.into_iter().for_each(Runtime::shutdown_background);
         }
@@ -115,7 +126,7 @@ impl History {
 }
 
 impl Summaries {
-    fn open(config: &Config, history: &History) -> Result<Self, StartError> {
+    fn open(config: &Config, node: &str, history: &History) -> Result<Self, StartError> {
         let options = settings::redis(config)?;
         let epoch = match history {
             History::Scylla(store) => Epoch::Lease(store.term()),
@@ -134,7 +145,8 @@ impl Summaries {
         };
         let (store, on) = (history.shared(), handle.clone());
         let store = wait(&handle, async move { Summarised::open(store, options, epoch, on).await })?;
-        Ok(Self { store: Arc::new(store), runtime })
+        let sessions = store.sessions(node);
+        Ok(Self { store: Arc::new(store), sessions, runtime })
     }
 }
 

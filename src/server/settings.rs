@@ -146,6 +146,7 @@ pub fn redis(config: &Config) -> Result<RedisOptions, StartError> {
         prefix: section.prefix.clone(),
         keep: Duration::from_millis(section.keep_ms),
         audits_per_second: section.audits_per_second,
+        beat: Duration::from_millis(section.beat_ms.into()),
         ..RedisOptions::from_url(&config.summaries.to_string()).map_err(RedisError::from)?
     })
 }

@@ -1,7 +1,7 @@
 //! Redis servers of a test's own, which may be killed.
 
 use std::{
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -116,6 +116,10 @@ pub fn cluster() -> Option<[Server; 3]> {
 
 fn spawn(arguments: &[String]) -> std::io::Result<Child> {
     Command::new("redis-server").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+pub fn free_udp_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 pub fn free_port() -> u16 {

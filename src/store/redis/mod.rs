@@ -15,6 +15,7 @@ mod error;
 mod keys;
 mod link;
 mod meters;
+mod online;
 mod options;
 mod reads;
 mod sessions;
@@ -25,8 +26,8 @@ mod writer;
 
 pub use error::OpenError;
 pub use meters::Counts;
+pub use online::OnlineSession;
 pub use options::{RedisOptions, UrlError};
-pub use sessions::OnlineSession;
 pub use slices::Epoch;
 
 use super::{Store, StoreError};
@@ -45,8 +46,11 @@ use tokio::{
 pub struct Summarised {
     shared: Arc<Shared>,
     runtime: Handle,
+    epoch: Epoch,
     /// End with this.
     tasks: Vec<JoinHandle<()>>,
+    /// Who is online is written, too.
+    writing: Mutex<Option<sessions::Writing>>,
 }
 
 /// What the tasks and the callers have in common.
@@ -105,7 +109,7 @@ impl Summarised {
         if audits > 0 {
             tasks.push(runtime.spawn(audit::run(shared.clone(), audits)));
         }
-        Ok(Self { shared, runtime, tasks })
+        Ok(Self { shared, runtime, epoch, tasks, writing: Mutex::default() })
     }
 
     /// Waits until everything that was answered or read so far is in Redis, or known not to be.
@@ -152,6 +156,7 @@ impl Summarised {
 impl Drop for Summarised {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.lock_writing().take().into_iter().for_each(sessions::Writing::abort);
     }
 }
 
