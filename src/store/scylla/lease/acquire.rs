@@ -98,6 +98,7 @@ async fn take(
     let fence = Fence::new(clock.clone(), Vec::new(), ts_floor_us);
     term.tell(&fence);
     let taken = tokio::select! {
+        biased;
         lost = term.renew_until_lost(&fence) => Err(lost),
         epochs = vshards::take_all(&**tables, &fence, settings.incarnation, ts_floor_us) => Ok(epochs),
     };
@@ -147,6 +148,7 @@ impl Lease {
     /// Before `stop`, whatever was written must be known to be done or not.
     pub async fn keep(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Lost> {
         let lost = tokio::select! {
+            biased;
             lost = self.term.renew_until_lost(&self.fence) => lost,
             () = stop => {
                 self.term.release(&self.fence).await;
