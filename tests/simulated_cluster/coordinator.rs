@@ -1,6 +1,7 @@
 //! What is on its way between the processes and three replicas.
 
 use super::{
+    commit_point::{CommitPoint, Watch},
     faults::{Faults, Happened},
     replica::{Cells, Partition, Query, Replica, cells, merge},
 };
@@ -30,6 +31,9 @@ pub struct Coordinator {
     next: u64,
     /// What was written under each timestamp, which is given once.
     written: BTreeMap<(i64, Partition), Arc<Cells>>,
+    watch: Option<Watch>,
+    /// The newest commit point of each partition that was told of.
+    told: BTreeMap<Partition, i64>,
 }
 
 enum Event {
@@ -94,7 +98,18 @@ impl Coordinator {
             reads: BTreeMap::new(),
             next: 0,
             written: BTreeMap::new(),
+            watch: None,
+            told: BTreeMap::new(),
         }
+    }
+
+    pub fn set_watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
+    /// How long a process takes until a write leaves it.
+    pub fn held_ms(&mut self) -> u64 {
+        if self.rng.chance(self.faults.held) { 1 + self.delay_ms() } else { 0 }
     }
 
     pub fn set_faulty(&mut self, faulty: bool) {
@@ -190,7 +205,9 @@ impl Coordinator {
             Event::Arrive { write, replica } => {
                 let one = &self.writes[&write];
                 self.happened.late += u64::from(one.unknown);
-                self.replicas[replica].take(one.partition, &one.cells);
+                let partition = one.partition;
+                self.replicas[replica].take(partition, &one.cells);
+                self.tell(partition);
                 if !self.rng.chance(self.faults.unanswered) {
                     self.later(Event::Acked { write, replica });
                 }
@@ -253,9 +270,20 @@ impl Coordinator {
             for replica in &one.asked {
                 self.happened.repaired += self.replicas[*replica].take(one.query.partition, &merged) as u64;
             }
+            self.tell(one.query.partition);
         }
         merged.retain(|_, cell| cell.ends_ms > self.now_ms);
         let _ = one.answer.take().unwrap().send(Ok(merged));
+    }
+
+    /// Tells whoever watches when a quorum has static columns of a log that are the newest anywhere.
+    fn tell(&mut self, partition: Partition) {
+        let Some(watch) = &mut self.watch else { return };
+        let Some(point) = CommitPoint::of(self.now_ms, partition, &self.replicas) else { return };
+        if self.told.get(&partition).is_none_or(|told| *told < point.timestamp_us) {
+            self.told.insert(partition, point.timestamp_us);
+            watch(&point);
+        }
     }
 
     fn error(&mut self) -> StoreError {

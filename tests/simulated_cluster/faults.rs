@@ -19,6 +19,8 @@ pub struct Faults {
     pub not_written: u64,
     /// The answer to a write is lost, whatever became of it.
     pub unanswered: u64,
+    /// A write takes a moment until it leaves its process, which may be stopped meanwhile.
+    pub held: u64,
     /// A read fails.
     pub read_failures: u64,
     /// After so long nobody waits for an answer.
@@ -43,6 +45,7 @@ impl Faults {
         doubled: 0,
         not_written: 0,
         unanswered: 0,
+        held: 0,
         read_failures: 0,
         timeout_ms: 1_000,
         read_repair: false,
@@ -66,13 +69,14 @@ impl Faults {
             timeout_ms: 4 * delay_ms_max + rng.pick(&[1, 20]),
             read_repair: rng.chance(500),
             left_ms: rng.pick(&[None, None, Some(100), Some(1_000)]),
+            held: rng.pick(&[0, 100, 400]),
             ..Self::NONE
         }
     }
 
     /// The same without what goes wrong.
     pub fn calm(self) -> Self {
-        Self { late: 0, lost: 0, doubled: 0, not_written: 0, unanswered: 0, read_failures: 0, ..self }
+        Self { late: 0, lost: 0, doubled: 0, not_written: 0, unanswered: 0, held: 0, read_failures: 0, ..self }
     }
 }
 

@@ -4,8 +4,9 @@
 //!
 //! Single-threaded, on its own clock and one seed. Several processes may use one cluster, each of which can be stopped, continued
 //! and killed.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod commit_point;
 mod coordinator;
 mod driven;
 mod faults;
@@ -13,6 +14,7 @@ mod replica;
 mod tables;
 mod tasks;
 
+pub use commit_point::CommitPoint;
 pub use driven::driven;
 pub use faults::{Faults, Happened};
 pub use tables::Tables;
@@ -110,6 +112,11 @@ impl Cluster {
     /// Every replica has taken this, as if it had always been there.
     pub fn preload(&self, mutation: &Mutation) {
         self.lock().preload(mutation);
+    }
+
+    /// Calls this whenever a quorum has a new commit point, at that moment.
+    pub fn watch(&self, watch: impl FnMut(&CommitPoint<'_>) + Send + 'static) {
+        self.lock().set_watch(Box::new(watch));
     }
 
     pub fn happened(&self) -> Happened {

@@ -66,6 +66,11 @@ impl Replica {
         cells.iter().filter(|(column, cell)| put(held, **column, cell)).count()
     }
 
+    /// One cell, if this replica has it.
+    pub fn cell(&self, partition: Partition, column: Column) -> Option<&Cell> {
+        self.0.get(&partition)?.get(&column)
+    }
+
     /// What this replica has of it. Rows that are gone count in no limit, and are there so that older ones do not come back.
     pub fn read(&self, query: &Query, now_ms: u64) -> Cells {
         let Some(held) = self.0.get(&query.partition) else { return Cells::new() };

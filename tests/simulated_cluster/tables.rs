@@ -38,6 +38,10 @@ impl LogTables for Tables {
     fn write(&self, mutation: Mutation) -> BoxFuture<'static, Written> {
         let cluster = self.cluster.clone();
         async move {
+            let held_ms = cluster.lock().held_ms();
+            if held_ms > 0 {
+                cluster.sleep(held_ms).await;
+            }
             let answered = cluster.lock().write(&mutation);
             answered.await.expect("every write is answered")
         }
