@@ -8,6 +8,9 @@ use crate::{
 /// How wrong a clock may be set: not at all, within what a core waits for, by more than that, by more than a core reads ahead.
 const CLOCK_WRONG_MS: [u64; 5] = [0, 100, 900, 10_000, 7_200_000];
 
+/// In a thousand, where there is a cluster: it is that which something happens to.
+const OF_CLUSTER: u64 = 400;
+
 impl World {
     pub(crate) fn chaos(&mut self) {
         if self.calm {
@@ -16,18 +19,23 @@ impl World {
         let open: Vec<ConnectionId> =
             self.connections.iter().filter(|(_, connection)| connection.client_end).map(|(id, _)| *id).collect();
         let settings = self.settings;
+        if self.cluster.is_some() && self.rng.chance(OF_CLUSTER) {
+            self.cluster_chaos();
+            let delay_ms = 1 + self.rng.below(settings.chaos_ms_max);
+            return self.after(delay_ms, Event::Chaos);
+        }
         match self.rng.below(10) {
             0 | 1 if settings.crashes => {
                 // Between any two effects.
                 let effects = self.rng.below(20);
                 self.note(b"fuse", || format!("the server dies after {effects} effects"));
-                if let Some(process) = &mut self.process {
+                if let Some(process) = self.serving_process() {
                     process.light_fuse(effects);
                 }
             }
             2 if settings.crashes && self.rng.chance(300) => {
                 self.note(b"stop", || "the server is asked to stop".into());
-                if let Some(process) = &mut self.process {
+                if let Some(process) = self.serving_process() {
                     process.stop();
                 }
             }
@@ -71,6 +79,7 @@ impl World {
         let clock = &mut inner.disk.schedules.clock;
         clock.set(self.now_ms, clock.ahead_ms().max(0));
         drop(inner);
+        self.heal_cluster();
         for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.connections.get_mut(&id).expect("just listed").reading = true;
             self.write_down(id);

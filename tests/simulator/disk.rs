@@ -1,6 +1,6 @@
 //! What is durable: what is left after a crash.
 
-use crate::{expiries, ledger::Ledger, schedules::Schedules, settings::Bug};
+use crate::{cluster::Asked, expiries, ledger::Ledger, schedules::Schedules, settings::Bug};
 use godwit::{
     chat::{ConversationDetails, LogEntry, Member, MemberChange},
     store::{
@@ -21,6 +21,11 @@ pub struct Disk {
     pub acked: BTreeMap<(UserId, DeviceId, ConversationId), Seq>,
     pub timers: BTreeMap<TimerKey, TimerRow>,
     pub schedules: Schedules,
+    /// Of a cluster.
+    pub asked: Asked,
+    /// Timers of a commit may come when it was said not to be written and everybody has looked for them: those are for the next
+    /// server that starts.
+    pub leaves_timers: bool,
     pub bug: Option<Bug>,
 }
 
@@ -36,11 +41,50 @@ pub struct Stored {
 
 /// How long ago it may have been decided what is committed now.
 const DECIDED_MS_MAX: u64 = 2_000;
+/// A timer that is overdue by so much is not going to fire.
+const LEFT_MS: u64 = 5_000;
 /// What everything settles only after.
 const WAITED_FOR: [TimerKind; 4] =
     [TimerKind::SCHEDULED_SEND, TimerKind::MESSAGE_EXPIRY, TimerKind::EXPIRY_START, TimerKind::DELIVERY_END];
 
 impl Stored {
+    pub fn new(id: ConversationId, now_ms: u64) -> Self {
+        Self {
+            details: ConversationDetails::default(),
+            members: BTreeMap::new(),
+            log: Vec::new(),
+            entries: Vec::new(),
+            ledger: Ledger::new(id, now_ms),
+        }
+    }
+
+    /// One more entry is durable.
+    pub fn append(&mut self, now_ms: u64, id: ConversationId, entry: &LogEntry, schedules: &mut Schedules) {
+        let decoded = entry.to_proto();
+        self.ledger.append(now_ms, entry, &decoded);
+        if let Some(Content::Message(message)) = decoded.content.as_ref()
+            && message.scheduled
+        {
+            schedules.on_sent(now_ms, id, entry, message);
+        }
+        self.entries.push(decoded);
+        self.log.push(entry.clone());
+    }
+
+    /// This takes the place of an older one, decided when the clock said no more than that.
+    pub fn rewrite(&mut self, id: ConversationId, entry: &LogEntry, latest_ms: u64) {
+        let (index, decoded) = (entry.seq.as_u64() as usize - 1, entry.to_proto());
+        if let (Some(Content::Message(message)), Some(Content::Withdrawn(_))) =
+            (&self.entries[index].content, &decoded.content)
+        {
+            let is_due = (1..=latest_ms).contains(&message.expires_ms);
+            assert!(is_due, "{id:?} #{}: it expires before its time", entry.seq.as_u64());
+        }
+        self.ledger.rewrite(&self.entries[index], &decoded);
+        self.entries[index] = decoded;
+        self.log[index] = entry.clone();
+    }
+
     /// Nothing is there that was to go.
     pub fn check_settled(&self, clock_ms: u64) {
         for entry in &self.entries {
@@ -58,40 +102,13 @@ impl Disk {
         if commit.after.as_u64() != at as u64 {
             return CommitOutcome::Conflict;
         }
-        let stored = self.conversations.entry(id).or_insert_with(|| Stored {
-            details: ConversationDetails::default(),
-            members: BTreeMap::new(),
-            log: Vec::new(),
-            entries: Vec::new(),
-            ledger: Ledger::new(id, now_ms),
-        });
+        let stored = self.conversations.entry(id).or_insert_with(|| Stored::new(id, now_ms));
         if self.bug == Some(Bug::LostEntry) && at == 2 {
             return CommitOutcome::Durable;
         }
-        for entry in &commit.rewritten {
-            let (index, decoded) = (entry.seq.as_u64() as usize - 1, entry.to_proto());
-            if let (Some(Content::Message(message)), Some(Content::Withdrawn(_))) =
-                (&stored.entries[index].content, &decoded.content)
-            {
-                let latest_ms = self.schedules.clock.latest_between(now_ms.saturating_sub(DECIDED_MS_MAX), now_ms);
-                let is_due = (1..=latest_ms).contains(&message.expires_ms);
-                assert!(is_due, "{id:?} #{}: it expires before its time", entry.seq.as_u64());
-            }
-            stored.ledger.rewrite(&stored.entries[index], &decoded);
-            stored.entries[index] = decoded;
-            stored.log[index] = entry.clone();
-        }
-        for entry in &commit.entries {
-            let decoded = entry.to_proto();
-            stored.ledger.append(now_ms, entry, &decoded);
-            if let Some(Content::Message(message)) = decoded.content.as_ref()
-                && message.scheduled
-            {
-                self.schedules.on_sent(now_ms, id, entry, message);
-            }
-            stored.entries.push(decoded);
-            stored.log.push(entry.clone());
-        }
+        let latest_ms = self.schedules.clock.latest_between(now_ms.saturating_sub(DECIDED_MS_MAX), now_ms);
+        commit.rewritten.iter().for_each(|entry| stored.rewrite(id, entry, latest_ms));
+        commit.entries.iter().for_each(|entry| stored.append(now_ms, id, entry, &mut self.schedules));
         if let Some(details) = &commit.details {
             stored.details = details.clone();
         }
@@ -208,17 +225,22 @@ impl Disk {
 
     /// Puts the server's clock forward to the next of these, if that is more than a moment away: a series would take minutes.
     pub fn put_clock_forward(&mut self, now_ms: u64) {
+        let next_ms = self.pending(now_ms).iter().map(|timer| timer.due_ms).min().unwrap_or_default();
         let clock = &mut self.schedules.clock;
-        let waiting = self.timers.values().filter(|row| WAITED_FOR.contains(&row.key.kind));
-        let next_ms = waiting.map(|row| row.due_ms).min().unwrap_or_default();
         if let Some(by_ms) = next_ms.checked_sub(clock.read(now_ms) + 1_000) {
             clock.set(now_ms, clock.ahead_ms() + by_ms as i64);
         }
     }
 
     /// Messages that are still to be sent, or to disappear, or whose delivery is to end.
-    pub fn pending(&self) -> usize {
-        self.timers.keys().filter(|key| WAITED_FOR.contains(&key.kind)).count()
+    pub fn pending(&self, now_ms: u64) -> Vec<DueTimer> {
+        let waiting = self.timers.values().filter(|row| WAITED_FOR.contains(&row.key.kind));
+        let clock_ms = self.schedules.clock.read(now_ms);
+        let is_left = |due: &DueTimer| {
+            let of_conversation = matches!(due.key.owner, TimerOwner::Conversation(_));
+            self.leaves_timers && of_conversation && due.due_ms + LEFT_MS < clock_ms
+        };
+        waiting.map(TimerRow::due).filter(|due| !is_left(due)).collect()
     }
 
     /// Vshard by vshard, because no more than the order within one is promised.

@@ -1,6 +1,7 @@
 //! The simulator: the whole router and the rules of chat, with simulated clients, network, store and clock, under one seed.
 //!
-//! `GODWIT_SIM_SEEDS=n` sets how many seeds are run; `GODWIT_SIM_SEED=n` replays one and prints what happens.
+//! `GODWIT_SIM_SEEDS=n` sets how many seeds are run; `GODWIT_SIM_SEED=n` replays one and prints what happens. The store is a disk,
+//! or in one seed of fifteen a cluster with one owner after the other; `GODWIT_SIM_STORE=cluster` makes it one in all of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -9,6 +10,7 @@ mod chaos;
 mod checker;
 mod client;
 mod clock;
+mod cluster;
 mod disk;
 mod expiries;
 mod ledger;
@@ -17,7 +19,10 @@ mod process;
 mod regressions;
 mod rng;
 mod schedules;
+mod servers;
 mod settings;
+#[path = "../simulated_cluster/mod.rs"]
+mod simulated_cluster;
 mod store;
 mod trace;
 mod world;
@@ -43,7 +48,7 @@ const SEEDS_VARIABLE: &str = "GODWIT_SIM_SEEDS";
 #[test]
 fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
     if let Some(seed) = number(SEED_VARIABLE) {
-        println!("{:?}", world::run(seed, None, true));
+        println!("{:#?}", world::run(seed, None, true));
         return;
     }
     let seeds = number(SEEDS_VARIABLE).unwrap_or(SEEDS);
@@ -66,9 +71,11 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
+    let store = std::env::var(settings::STORE_VARIABLE);
+    let store = store.map_or_else(|_| String::new(), |store| format!("{}={store} ", settings::STORE_VARIABLE));
     for (seed, message) in &failures {
         let command =
-            format!("{SEED_VARIABLE}={seed} cargo test -p godwit --test simulator nothing_that -- --nocapture");
+            format!("{store}{SEED_VARIABLE}={seed} cargo test -p godwit --test simulator nothing_that -- --nocapture");
         eprintln!("seed {seed} failed: {message}\nreplay it with: {command}\n");
     }
     assert!(failures.is_empty(), "{} seeds failed", failures.len());
@@ -86,6 +93,14 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
         sum(|run| run.withdrawn),
         sum(|run| run.checked)
     );
+    let on_cluster = sum(|run| u64::from(run.on_cluster));
+    println!(
+        "{on_cluster} of them on a cluster: {} owners, {} that went on when another one had taken over, {} unknown writes, {} mutations that came late",
+        sum(|run| if run.on_cluster { run.owners } else { 0 }),
+        sum(|run| run.former),
+        sum(|run| run.happened.unknown),
+        sum(|run| run.happened.late),
+    );
     // A run in which nothing happens shows nothing.
     if seeds >= 100 {
         assert!(sum(|run| run.entries) > 10 * seeds, "few entries");
@@ -96,13 +111,23 @@ fn nothing_that_was_acked_is_lost_doubled_or_reordered_whatever_dies() {
         assert!(sum(|run| run.resyncs) > seeds / 10, "few resyncs");
         assert!(sum(|run| run.lost_pushes) > seeds, "few lost pushes");
     }
+    if seeds >= 1_000 {
+        assert!(on_cluster > seeds / 20, "few clusters");
+        assert!(sum(|run| run.former) > on_cluster / 4, "few owners that went on too late");
+        assert!(sum(|run| run.happened.unknown) > on_cluster, "few unknown writes");
+        assert!(sum(|run| run.happened.late) > on_cluster, "few late mutations");
+    }
 }
 
 #[test]
 fn a_seed_is_the_same_run_every_time() {
-    for seed in 1..20 {
-        assert_eq!(attempt(seed, None), attempt(seed, None), "seed {seed}");
+    let mut on_cluster = 0;
+    for seed in 1..30 {
+        let run = attempt(seed, None);
+        assert_eq!(run, attempt(seed, None), "seed {seed}");
+        on_cluster += u64::from(run.is_ok_and(|run| run.on_cluster));
     }
+    assert!(on_cluster > 0, "both kinds of stores are needed");
     assert_ne!(attempt(1, None), attempt(2, None));
 }
 
@@ -111,8 +136,10 @@ const BUG_SEEDS: u64 = 200;
 
 /// Puts a bug into the surroundings and expects that the checker says what is wrong.
 fn finds(bug: Bug, complaint: &str) {
-    let mut complaints = (1..=BUG_SEEDS).filter_map(|seed| attempt(seed, Some(bug)).err());
-    assert!(complaints.any(|found| found.contains(complaint)), "{bug:?} went unnoticed in {BUG_SEEDS} seeds");
+    let mut complaints = (1..=BUG_SEEDS).filter_map(|seed| Some((seed, attempt(seed, Some(bug)).err()?)));
+    let found = complaints.find(|(_, found)| found.contains(complaint));
+    let (seed, found) = found.unwrap_or_else(|| panic!("{bug:?} went unnoticed in {BUG_SEEDS} seeds"));
+    println!("{bug:?}: seed {seed}: {found:.300}");
 }
 
 #[test]
@@ -178,6 +205,41 @@ fn a_store_that_keeps_a_timer_that_was_removed_is_found_out() {
 #[test]
 fn a_timer_that_fires_early_is_found_out() {
     finds(Bug::HastyTimer, "before it was due");
+}
+
+#[test]
+fn an_owner_that_does_not_heed_the_end_of_its_lease_is_found_out() {
+    finds(Bug::NoFence, "not durable");
+}
+
+#[test]
+fn a_takeover_that_does_not_wait_is_found_out() {
+    finds(Bug::HastyTakeover, "not durable");
+}
+
+#[test]
+fn timestamps_below_a_former_owners_are_found_out() {
+    finds(Bug::NoFloor, "not durable");
+}
+
+#[test]
+fn a_takeover_that_does_not_write_again_what_it_finds_is_found_out() {
+    finds(Bug::NoSeal, "not durable");
+}
+
+#[test]
+fn a_seq_that_is_given_to_something_else_while_a_write_may_still_come_is_found_out() {
+    finds(Bug::GivenUpWrite, "has two contents");
+}
+
+#[test]
+fn reads_of_one_replica_are_found_out() {
+    finds(Bug::ReadOne, "");
+}
+
+#[test]
+fn writes_to_one_replica_are_found_out() {
+    finds(Bug::WriteOne, "");
 }
 
 thread_local! {

@@ -1,5 +1,6 @@
 //! Connections: streams that keep their own order and no other, and that may break at any frame.
 
+use crate::servers::ServerId;
 use bytes::{Bytes, BytesMut};
 use godwit::router::{Channel, Outbox, SessionId};
 use godwit_proto::codec::FrameDecoder;
@@ -22,6 +23,7 @@ pub enum Stream {
 /// One connection of one client to one core.
 pub struct Connection {
     pub client: usize,
+    pub server: ServerId,
     pub core: usize,
     pub session: SessionId,
     pub outbox: Rc<Outbox>,
@@ -46,9 +48,11 @@ pub struct Pipe {
 }
 
 impl Connection {
-    pub fn new(client: usize, core: usize, session: SessionId, outbox: Rc<Outbox>) -> Self {
+    pub fn new(client: usize, to: (ServerId, usize), session: SessionId, outbox: Rc<Outbox>) -> Self {
+        let (server, core) = to;
         Self {
             client,
+            server,
             core,
             session,
             outbox,

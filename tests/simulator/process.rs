@@ -1,6 +1,6 @@
 //! The server's process: real cores, mailboxes and outboxes, and a loop that may die between any two effects.
 
-use crate::{network::ConnectionId, rng::Rng, settings::Settings, store::SimStore};
+use crate::{network::ConnectionId, rng::Rng, settings::Settings};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use godwit::{
@@ -9,6 +9,7 @@ use godwit::{
         Channel, Core, CoreId, CorePort, DeadLetters, Effects, Event, HookError, Mailboxes, OfflineHook, OfflineNotice,
         Outbound, Outbox, Output, Passwords, Placement, Registration, Services, SessionId, Task,
     },
+    store::Store,
     timer::Tick,
 };
 use godwit_proto::v1::ErrorCode;
@@ -56,11 +57,11 @@ pub type Told = (ConnectionId, Bytes);
 const LOGIN_WITHIN_MS: u64 = 60_000;
 
 impl Process {
-    pub fn new(settings: &Settings, store: &SimStore, passwords: &Arc<SimPasswords>, rng: &mut Rng) -> Self {
+    pub fn new(settings: &Settings, store: Arc<dyn Store>, passwords: &Arc<SimPasswords>, rng: &mut Rng) -> Self {
         let placement = Placement::new(settings.cores);
         let random = Mutex::new(rng.fork());
         let services = Services {
-            store: Arc::new(store.clone()),
+            store,
             passwords: passwords.clone(),
             registration: Registration::Open,
             random: Arc::new(move |bytes| random.lock().unwrap().fill(bytes)),

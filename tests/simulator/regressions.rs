@@ -38,7 +38,7 @@ struct Case {
 
 impl Case {
     fn new(limits: Limits) -> Self {
-        let settings = Settings { store_delay_ms_max: 0, bug: None, ..Settings::draw(&mut Rng::new(1)) };
+        let settings = Settings { store_delay_ms_max: 0, ..Settings::draw(1, &mut Rng::new(1), None) };
         let store = SimStore::new(settings, Rng::new(2));
         let random = Mutex::new(Rng::new(3));
         let services = Services {
@@ -270,10 +270,10 @@ fn a_message_that_was_sent_in_time_is_not_said_to_have_missed_it() {
     // Its entry, and the removal of its timer.
     case.script(Script { fail_change: Some(2), ..Default::default() });
     case.turn();
-    assert_eq!((case.pushed(session), case.store.lock().disk.pending()), (vec![1], 1));
+    assert_eq!((case.pushed(session), case.store.lock().disk.pending(0).len()), (vec![1], 1));
     case.now_ms += LATE_MS;
     case.turn();
-    assert_eq!((failed(&mut case, session), case.store.lock().disk.pending()), (vec![], 0));
+    assert_eq!((failed(&mut case, session), case.store.lock().disk.pending(0).len()), (vec![], 0));
     assert_eq!(case.store.lock().disk.conversations[&conversation].log.len(), 1);
 }
 
@@ -284,10 +284,13 @@ fn a_message_whose_report_is_not_written_is_not_forgotten() {
     case.now_ms += LATE_MS;
     case.script(Script { fail_change: Some(1), ..Default::default() });
     case.turn();
-    assert_eq!((failed(&mut case, session), case.store.lock().disk.pending()), (vec![], 1));
+    assert_eq!((failed(&mut case, session), case.store.lock().disk.pending(0).len()), (vec![], 1));
     case.now_ms += 1_000;
     case.turn();
-    assert_eq!((failed(&mut case, session), case.store.lock().disk.pending()), (vec![ErrorCode::ScheduleMissed], 0));
+    assert_eq!(
+        (failed(&mut case, session), case.store.lock().disk.pending(0).len()),
+        (vec![ErrorCode::ScheduleMissed], 0)
+    );
 }
 
 #[test]

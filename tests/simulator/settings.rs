@@ -1,6 +1,6 @@
 //! What kind of run a seed is: how large, how slow, how unlucky.
 
-use crate::rng::Rng;
+use crate::{cluster::ClusterSettings, rng::Rng};
 use godwit::{
     chat::ConversationLimits,
     router::{Backoff, DeliveryLimits, Limits, OfflineLimits, ScheduleLimits},
@@ -42,6 +42,8 @@ pub struct Settings {
     pub hostile: bool,
     /// At the end every user gets one more device.
     pub new_devices: bool,
+    /// What the log is on; `None`: the disk.
+    pub cluster: Option<ClusterSettings>,
     pub bug: Option<Bug>,
 }
 
@@ -74,10 +76,64 @@ pub enum Bug {
     KeptTimer,
     /// The store says of a timer that it is due before it is.
     HastyTimer,
+    /// Whoever owned the cluster goes on writing and believing answers after its lease has lapsed.
+    NoFence,
+    /// Whoever wants the cluster does not wait for the end of the lease.
+    HastyTakeover,
+    /// The next owner's timestamps may be below the former's.
+    NoFloor,
+    /// The next owner does not write again what it finds.
+    NoSeal,
+    /// A write of unknown outcome is given up, and its place given to something else.
+    GivenUpWrite,
+    /// Reads of the cluster ask one replica.
+    ReadOne,
+    /// A write that one replica has counts as done.
+    WriteOne,
 }
 
+impl Bug {
+    /// Bugs of one kind of store show on no other.
+    fn is_of_cluster(self) -> Option<bool> {
+        match self {
+            Self::NoFence
+            | Self::HastyTakeover
+            | Self::NoFloor
+            | Self::NoSeal
+            | Self::GivenUpWrite
+            | Self::ReadOne
+            | Self::WriteOne => Some(true),
+            Self::EarlyAck
+            | Self::LostEntry
+            | Self::NoDedupe
+            | Self::HoleInPage
+            | Self::LostRead
+            | Self::OpenDoor
+            | Self::LostTimer
+            | Self::LostExpiry
+            | Self::KeptTimer
+            | Self::HastyTimer => Some(false),
+            Self::DoubledEntry | Self::IgnoredGap | Self::LostPush => None,
+        }
+    }
+}
+
+/// `cluster` or `disk`: what every seed is on, for whoever looks for faults of one of them.
+pub const STORE_VARIABLE: &str = "GODWIT_SIM_STORE";
+
+/// Every how manieth seed is on a cluster: they take longer.
+const ON_CLUSTER_EVERY: u64 = 15;
+
 impl Settings {
-    pub fn draw(rng: &mut Rng) -> Self {
+    pub fn draw(seed: u64, rng: &mut Rng, bug: Option<Bug>) -> Self {
+        let on_cluster = match std::env::var(STORE_VARIABLE).as_deref() {
+            Ok("cluster") => true,
+            Ok("disk") => false,
+            _ => seed.is_multiple_of(ON_CLUSTER_EVERY),
+        };
+        let on_cluster = bug.and_then(Bug::is_of_cluster).unwrap_or(on_cluster);
+        // From a source of its own, so that the rest is the same on either store.
+        let cluster = on_cluster.then(|| ClusterSettings::draw(&mut Rng::new(rng.clone().next()), bug));
         let limits = Limits {
             conversation: ConversationLimits {
                 dedupe_entries: rng.pick(&[1, 2, 4, 16, 128]),
@@ -122,7 +178,8 @@ impl Settings {
             outbox_bytes_max: rng.pick(&[300, 1500, 1 << 16]),
             mailbox_items_max: rng.pick(&[4, 1000]),
             turn_events_max: rng.pick(&[1, 4, 64]),
-            trouble_ms: 300 + rng.below(700),
+            // Long enough for somebody to notice that a server stands still.
+            trouble_ms: 300 + rng.below(700) + cluster.map_or(0, |cluster| 3 * cluster.lease_ms),
             tick_ms_max: rng.pick(&[10, 30, 60]),
             network_delay_ms_max: rng.pick(&[1, 5, 30]),
             store_delay_ms_max: rng.pick(&[1, 5, 25]),
@@ -137,8 +194,9 @@ impl Settings {
             lost_pushes: if backoff.base_ms < 1_000 { rng.pick(&[0, 100, 500]) } else { 0 },
             acks: rng.pick(&[0, 100, 700]),
             hostile: rng.chance(300),
-            new_devices: rng.chance(300),
-            bug: None,
+            new_devices: rng.chance(300) || cluster.is_some(),
+            cluster,
+            bug,
         }
     }
 }

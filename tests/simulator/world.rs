@@ -3,15 +3,17 @@
 use crate::{
     checker::Checker,
     client::{Around, Client, Person, Stage},
+    cluster::Shared,
     network::{Connection, ConnectionId, Stream, channel_of, stream_of},
-    process::{Process, SimPasswords, Told},
+    process::SimPasswords,
     rng::Rng,
+    servers::{Server, ServerId},
     settings::{Bug, Settings},
+    simulated_cluster::Happened,
     store::SimStore,
     trace::Trace,
 };
-use bytes::Bytes;
-use godwit::{router::Outbound, timer::Tick};
+use godwit::router::Outbound;
 use godwit_proto::v1::ServerFrame;
 use prost::Message;
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,7 +21,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// After trouble has ended, everything must have settled within this time.
 const CALM_MS_MAX: u64 = 30_000;
 /// Between two looks at somebody who may have nothing to do, once trouble has ended.
-const CALM_TICK_MS_MAX: u64 = 60;
+pub(crate) const CALM_TICK_MS_MAX: u64 = 60;
 /// How long it is watched after that: longer than a core waits before it loads a lost conversation once more.
 const REST_MS: u64 = 700;
 /// Between two looks at whether the server's clock must be put forward for what is sent again.
@@ -27,7 +29,7 @@ const FORWARD_EVERY_MS: u64 = 300;
 /// Between two comparisons of everything with everything.
 const CHECK_EVERY_STEPS: u64 = 50;
 /// How long a server believes in a connection that is gone.
-const NOTICE_MS_MAX: u64 = 60;
+pub(crate) const NOTICE_MS_MAX: u64 = 60;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +45,22 @@ pub struct Summary {
     /// Messages that disappeared, and recipients who did not get one in time.
     pub withdrawn: u64,
     pub crashes: u64,
+    pub on_cluster: bool,
+    /// Servers that owned the store.
+    pub owners: u64,
+    /// Servers that went on after another one had taken the cluster.
+    pub former: u64,
     pub resyncs: u64,
     /// Pushed entries that were lost on the way.
     pub lost_pushes: u64,
+    /// What went wrong in the cluster.
+    pub happened: Happened,
 }
 
 /// Runs a seed to its end. Panics when something is not as it must be.
 pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
     let mut rng = Rng::new(seed);
-    let settings = Settings { bug, ..Settings::draw(&mut rng) };
+    let settings = Settings::draw(seed, &mut rng, bug);
     if print {
         eprintln!("{settings:#?}");
     }
@@ -63,6 +72,7 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
     world.settle();
     world.check(true);
     world.check_settled();
+    world.change_owner();
     // What the server keeps is enough for a device that has nothing.
     if settings.new_devices {
         world.add_new_devices();
@@ -79,8 +89,12 @@ pub fn run(seed: u64, bug: Option<Bug>, print: bool) -> Summary {
         moves: inner.disk.schedules.moves(),
         withdrawn: inner.disk.conversations.values().map(|stored| stored.ledger.withdrawn()).sum(),
         crashes: world.crashes,
+        on_cluster: world.cluster.is_some(),
+        owners: world.owners,
+        former: world.former,
         resyncs: world.clients.iter().map(|client| client.resyncs).sum(),
         lost_pushes: world.clients.iter().map(|client| client.lost_pushes).sum(),
+        happened: world.cluster.as_ref().map(Shared::happened).unwrap_or_default(),
     }
 }
 
@@ -91,17 +105,20 @@ pub(crate) struct World {
     events: BTreeMap<(u64, u64), Event>,
     next_event: u64,
     pub(crate) store: SimStore,
-    passwords: Arc<SimPasswords>,
-    /// `None` while it is down.
-    pub(crate) process: Option<Process>,
-    /// Tells the turns of one process from those of the next.
-    epoch: u64,
+    pub(crate) cluster: Option<Shared>,
+    pub(crate) passwords: Arc<SimPasswords>,
+    pub(crate) servers: BTreeMap<ServerId, Server>,
+    pub(crate) next_server: ServerId,
+    /// Owns the store, as far as anybody knows.
+    pub(crate) serving: Option<ServerId>,
     pub(crate) crashes: u64,
+    pub(crate) owners: u64,
+    pub(crate) former: u64,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
     pub(crate) clients: Vec<Client>,
     people: Vec<Person>,
-    checker: Checker,
+    pub(crate) checker: Checker,
     pub(crate) trace: Trace,
     pub(crate) calm: bool,
 }
@@ -109,7 +126,18 @@ pub(crate) struct World {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
     Start,
-    Turn(usize, u64),
+    /// Of a core.
+    Turn(usize, ServerId),
+    /// A process that is to end has ended.
+    End(ServerId),
+    /// The process that serves stands still.
+    Stall,
+    /// A process that stood still goes on.
+    Continue(ServerId),
+    /// One that was cut off from the cluster is so no more.
+    Reconnect(ServerId),
+    /// All replicas are there again.
+    Replicas,
     Tick(usize),
     Chaos,
     /// The next frame of a stream arrives at the server.
@@ -133,6 +161,7 @@ impl World {
                 clients.push(Client::new(clients.len(), person, rng.fork()));
             }
         }
+        let cluster = settings.cluster.map(|cluster| Shared::new(cluster, settings.bug, &store, rng.fork()));
         let mut world = Self {
             settings,
             rng,
@@ -141,10 +170,14 @@ impl World {
             next_event: 0,
             checker: Checker::new(store.clone()),
             store,
+            cluster,
             passwords: Arc::default(),
-            process: None,
-            epoch: 0,
+            servers: BTreeMap::new(),
+            next_server: 0,
+            serving: None,
             crashes: 0,
+            owners: 0,
+            former: 0,
             connections: BTreeMap::new(),
             next_connection: 0,
             clients,
@@ -159,6 +192,10 @@ impl World {
         if settings.chaos_ms_max > 0 {
             world.after(settings.chaos_ms_max, Event::Chaos);
         }
+        if settings.cluster.is_some_and(|cluster| cluster.stops) {
+            let delay_ms = 50 + world.rng.below(settings.trouble_ms / 2);
+            world.after(delay_ms, Event::Stall);
+        }
         world
     }
 
@@ -171,17 +208,22 @@ impl World {
         self.next_event += 1;
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let ((at_ms, _), event) = self.events.pop_first().expect("clients tick for ever");
         self.now_ms = at_ms;
         self.store.advance(at_ms);
+        if let Some(cluster) = &self.cluster {
+            cluster.advance(at_ms);
+            self.look_at_nodes();
+        }
         match event {
             Event::Start => self.start(),
-            Event::Turn(core, epoch) => {
-                if epoch == self.epoch {
-                    self.turn(core);
-                }
-            }
+            Event::Turn(core, server) => self.turn(core, server),
+            Event::End(server) => self.crash(server),
+            Event::Stall => self.stall(),
+            Event::Continue(server) => self.go_on(server),
+            Event::Reconnect(server) => self.reconnect(server),
+            Event::Replicas => self.cluster.iter().for_each(|cluster| cluster.set_down(None)),
             Event::Tick(client) => {
                 let (mut around, one) = self.around(client);
                 one.tick(&mut around);
@@ -201,79 +243,22 @@ impl World {
         }
     }
 
-    fn start(&mut self) {
-        self.note(b"start", || "the server starts".into());
-        self.epoch += 1;
-        self.process = Some(Process::new(&self.settings, &self.store, &self.passwords, &mut self.rng));
-        for core in 0..usize::from(self.settings.cores) {
-            self.after(1, Event::Turn(core, self.epoch));
-        }
-    }
-
-    fn turn(&mut self, core: usize) {
-        let Some(process) = &mut self.process else { return };
-        let now_ms = self.store.lock().disk.schedules.clock.read(self.now_ms);
-        let mut told: Vec<Told> = Vec::new();
-        let idle = process.is_idle(core);
-        let result = process.turn(core, (now_ms, Tick(self.now_ms)), &self.settings, &mut self.rng, &mut told);
-        let until_timer_ms = process.next_turn_ms(core).map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
-        let until_deadline_ms = process.next_deadline(core).map_or(u64::MAX, |at| at.0.saturating_sub(self.now_ms));
-        let next_ms = until_timer_ms.min(until_deadline_ms).max(1);
-        for (connection, frame) in told {
-            self.trace.note(self.now_ms, &frame, || format!("core {core} to {connection:?}: {:?}", decode(&frame)));
-            let Some(connection) = self.connections.get(&connection) else { continue };
-            let client = &self.clients[connection.client];
-            let current = connection.client_end && client.stage != Stage::Offline;
-            self.checker.on_told(client, &decode(&frame), current);
-        }
-        if result.is_err() {
-            return self.crash();
-        }
-        let epoch = self.epoch;
-        // A core with nothing to do is looked at less often.
-        let delay_ms = match (idle, self.calm) {
-            (false, _) => 1 + self.rng.below(3),
-            (true, false) => 2 + self.rng.below(8),
-            (true, true) => 1 + self.rng.below(CALM_TICK_MS_MAX),
-        };
-        self.after(delay_ms.min(next_ms), Event::Turn(core, epoch));
-        let connections: Vec<ConnectionId> =
-            self.connections.iter().filter(|(_, connection)| connection.core == core).map(|(id, _)| *id).collect();
-        connections.into_iter().for_each(|connection| self.write_down(connection));
-        if self.process.as_ref().is_some_and(Process::is_done) {
-            self.crash();
-        }
-    }
-
-    /// The process is gone, and every connection with it.
-    pub(crate) fn crash(&mut self) {
-        self.note(b"crash", || "the server dies".into());
-        self.crashes += 1;
-        self.process = None;
-        self.store.crash();
-        for id in self.connections.keys().copied().collect::<Vec<_>>() {
-            self.connections.get_mut(&id).expect("just listed").server_end = false;
-            let delay_ms = self.rng.below(NOTICE_MS_MAX);
-            self.after(delay_ms, Event::ClientEnd(id));
-        }
-        let delay_ms = 5 + self.rng.below(100);
-        self.after(delay_ms, Event::Start);
-    }
-
     /// A client that has no connection and wants one gets one, to any core.
     fn connect(&mut self, client: usize) {
         let one = &mut self.clients[client];
         if one.stage != Stage::Offline || self.now_ms < one.connect_at_ms {
             return;
         }
-        let Some(process) = self.process.as_mut().filter(|process| !process.is_stopping()) else { return };
+        let Some(server) = self.find_server() else { return };
+        let Some(process) = self.servers.get_mut(&server).and_then(|server| server.process.as_mut()) else { return };
+        let one = &mut self.clients[client];
         let core = self.rng.index(usize::from(self.settings.cores));
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
         let (session, outbox) = process.open(core, id);
-        self.connections.insert(id, Connection::new(client, core, session, outbox));
+        self.connections.insert(id, Connection::new(client, (server, core), session, outbox));
         one.on_connected(self.now_ms, id);
-        self.note(&id.0.to_be_bytes(), || format!("client {client} connects to core {core} as {id:?}"));
+        self.note(&id.0.to_be_bytes(), || format!("client {client} connects to core {core} of {server} as {id:?}"));
     }
 
     fn write_up(&mut self, client: usize) {
@@ -290,7 +275,9 @@ impl World {
     /// What the transport of the server does: takes everything while the client reads.
     pub(crate) fn write_down(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if !connection.reading || !connection.server_end {
+        let server = self.servers.get_mut(&connection.server);
+        let stopped = server.as_ref().is_some_and(|server| server.stopped);
+        if !connection.reading || !connection.server_end || stopped {
             return;
         }
         let mut outbound = Vec::new();
@@ -312,7 +299,7 @@ impl World {
                 last_ms = last_ms.max(at_ms);
             }
         }
-        if drained && let Some(process) = &mut self.process {
+        if drained && let Some(process) = server.and_then(|server| server.process.as_mut()) {
             process.drained(connection.core, connection.session);
         }
         let closing = connection.outbox.closing().is_some();
@@ -325,7 +312,8 @@ impl World {
 
     fn arrive_up(&mut self, id: ConnectionId, stream: Stream) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let (Some(process), true) = (&mut self.process, connection.server_end) else { return };
+        let process = self.servers.get_mut(&connection.server).and_then(|server| server.process.as_mut());
+        let (Some(process), true) = (process, connection.server_end) else { return };
         if connection.outbox.is_full() {
             // The transport reads no requests from a client that does not read.
             return self.after(5, Event::Up(id, stream));
@@ -387,7 +375,7 @@ impl World {
     fn end_server(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if std::mem::take(&mut connection.server_end)
-            && let Some(process) = &mut self.process
+            && let Some(process) = self.servers.get_mut(&connection.server).and_then(|server| server.process.as_mut())
         {
             process.close(connection.core, connection.session);
         }
@@ -429,8 +417,8 @@ impl World {
             if !self.is_at_rest() {
                 rest_ms = self.now_ms + REST_MS;
                 let unfinished = || self.clients.iter().map(Client::describe).collect::<Vec<_>>().join("\n");
-                let pending = self.store.lock().disk.pending();
-                assert!(self.now_ms < deadline_ms, "it does not settle, {pending} to be sent:\n{}", unfinished());
+                let pending = || self.store.lock().disk.pending(self.now_ms);
+                assert!(self.now_ms < deadline_ms, "it does not settle, but {:?}:\n{}", pending(), unfinished());
             }
             self.step();
         }
@@ -445,8 +433,8 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        let all_sent = || self.store.lock().disk.pending() == 0;
-        self.process.is_some() && self.clients.iter().all(Client::is_at_rest) && all_sent()
+        let all_sent = || self.store.lock().disk.pending(self.now_ms).is_empty();
+        self.serving.is_some() && self.clients.iter().all(Client::is_at_rest) && all_sent()
     }
 
     /// Every view against the log: what is new in it, or `all` of it.
@@ -487,8 +475,4 @@ impl World {
             }
         }
     }
-}
-
-fn decode(frame: &Bytes) -> ServerFrame {
-    ServerFrame::decode_length_delimited(frame.clone()).expect("a server writes frames")
 }
