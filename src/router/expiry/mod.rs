@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     chat::{Action, Input, Reply},
-    store::{StoreError, TimerChange, TimerKey, TimerKind, TimerOutcome, TimerOwner, TimerRow},
+    store::{StoreError, TimerChange, TimerKind, TimerOutcome, TimerOwner, TimerRow},
 };
 use foldhash::{HashMap, HashMapExt};
 use futures_util::FutureExt;
@@ -184,18 +184,12 @@ impl Expirer {
         let action = match found {
             Found::Expired(entries) => {
                 job.messages = entries.len() as u64;
-                // What is not in the log is looked for once more.
-                let is_kept = |row: &TimerRow| {
-                    let has = entries.iter().any(|entry| Some(entry.seq) == timer::seq(&row.key));
-                    !has && row.payload.is_empty()
-                };
-                let later: Vec<TimerKey> = job.rows.iter().filter(|row| is_kept(row)).map(|row| row.key).collect();
-                for key in later {
-                    job.then.retain(|change| change.key() != key);
-                    let (due_ms, payload) = (now_ms + MISSING_KEPT_MS, LOOKED_FOR.into());
-                    job.then.push(TimerChange::Put(TimerRow { key, due_ms, payload }));
-                }
+                job.keep(now_ms, |row| !entries.iter().any(|entry| Some(entry.seq) == timer::seq(&row.key)));
                 (!entries.is_empty()).then_some(Action::Expire(entries))
+            }
+            Found::NothingYet => {
+                job.keep(now_ms, |_| true);
+                None
             }
             Found::Started { entries, read_ms, rest } => {
                 job.then.extend(rest.map(TimerChange::Put));
@@ -245,6 +239,18 @@ impl Expirer {
 
     fn job(&mut self, number: u64) -> &mut Job {
         self.jobs.get_mut(&number).unwrap_or_else(|| unreachable!("a job stays until it is done"))
+    }
+}
+
+impl Job {
+    /// What is not in the log is looked for once more.
+    fn keep(&mut self, now_ms: u64, is_missing: impl Fn(&TimerRow) -> bool) {
+        let is_kept = |row: &&TimerRow| is_missing(row) && row.payload.is_empty();
+        for key in self.rows.iter().filter(is_kept).map(|row| row.key) {
+            self.then.retain(|change| change.key() != key);
+            let (due_ms, payload) = (now_ms + MISSING_KEPT_MS, LOOKED_FOR.into());
+            self.then.push(TimerChange::Put(TimerRow { key, due_ms, payload }));
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Found {
         /// The timers that say who has it.
         confirmed: Vec<TimerKey>,
     },
+    /// What a delivery was to end of is not in the log.
+    NothingYet,
     /// A mute or a ban was to end. The conversation itself knows whether it is to end still.
     SanctionEnd {
         sanction: Sanction,
@@ -108,6 +110,9 @@ async fn delivery(store: &dyn Store, conversation: ConversationId, row: &TimerRo
     let seq = timer::seq(&row.key).unwrap_or(Seq::ZERO);
     let entry = store.read(conversation, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 }).await?;
     let entry = entry.into_iter().find(|entry| entry.seq == seq);
+    if entry.is_none() {
+        return Ok(Found::NothingYet);
+    }
     let open = entry.and_then(|entry| Some((message(&entry)?, entry)));
     let open = open.filter(|(message, _)| message.deliver_by_ms > 0 && !message.delivery_ended);
     let Some((open, entry)) = open else {
