@@ -5,11 +5,15 @@
 // A benchmark that cannot be set up has nothing to measure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bare_cql;
+mod bare_redis;
 mod core_bench;
 mod counted;
 mod instant_store;
 mod scratch_store;
 
+pub use bare_cql::BareCql;
+pub use bare_redis::BareRedis;
 pub use core_bench::CoreBench;
 pub use counted::{Allocated, Counted};
 pub use instant_store::InstantStore;
