@@ -40,6 +40,21 @@ const TURN_BOUNDS: &[f64] = &[0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 
 /// How much is done at once.
 const BATCH_BOUNDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
+/// From a short message to what no database should be given at once.
+const BYTES_BOUNDS: &[f64] = &[
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    32_768.0,
+    65_536.0,
+    131_072.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+];
+
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $constant:ident = $name:literal, $kind:expr, $unit:ident;)+) => {
         $($(#[doc = $help])+ pub const $constant: &str = $name;)+
@@ -111,6 +126,8 @@ metrics! {
     TURN_EVENTS = "godwit_turn_events", Kind::Histogram(BATCH_BOUNDS), Count;
     /// Entries that one sync of the store made durable, or one mutation of a conversation's log.
     STORE_COMMIT_BATCH_ENTRIES = "godwit_store_commit_batch_entries", Kind::Histogram(BATCH_BOUNDS), Count;
+    /// Bytes of such a sync or mutation: the entries, and what goes with them.
+    STORE_COMMIT_BATCH_BYTES = "godwit_store_commit_batch_bytes", Kind::Histogram(BYTES_BOUNDS), Bytes;
     /// Time of one sync of the store.
     STORE_COMMIT_SYNC_SECONDS = "godwit_store_commit_sync_seconds", Kind::Histogram(SYNC_BOUNDS), Seconds;
     /// Commits waiting for the next sync, or on their way to the database.

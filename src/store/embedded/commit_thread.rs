@@ -6,7 +6,7 @@ use super::{
     error::RowError,
     heads::Heads,
     keys,
-    metric_names::{self, COMMIT_BATCH_ENTRIES, COMMIT_QUEUE_DEPTH, COMMIT_SYNC_SECONDS},
+    metric_names::{self, COMMIT_BATCH_BYTES, COMMIT_BATCH_ENTRIES, COMMIT_QUEUE_DEPTH, COMMIT_SYNC_SECONDS},
     queue::{Queue, Weight},
     record::Record,
     shared::Shared,
@@ -119,6 +119,7 @@ impl CommitThread {
         self.shared.watchdog.watch(Writer::Commit, || batch.commit())?;
         metrics::histogram!(COMMIT_SYNC_SECONDS).record(started.elapsed());
         metrics::histogram!(COMMIT_BATCH_ENTRIES).record(record.entries() as f64);
+        metrics::histogram!(COMMIT_BATCH_BYTES).record(record.bytes as f64);
         self.number = number;
         self.shared.synced(rows);
         if let Err(error) = self.shared.guard.write(number) {

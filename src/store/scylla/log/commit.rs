@@ -14,7 +14,6 @@ use crate::{
         Commit, CommitOutcome, Direction, PageLimit, StoreError, TimerChange, TimerOutcome,
         scylla::tables::{LogRow, LogState, LogTables, MembershipState, Mutation, Rows, bucket_of},
     },
-    telemetry::metric::STORE_COMMIT_BATCH_ENTRIES,
 };
 use futures_util::future::{try_join, try_join_all};
 use godwit_proto::{Seq, Vshard};
@@ -45,7 +44,7 @@ impl<T: LogTables> Log<T> {
             Ok(prepared) => prepared,
             Err(error) => return CommitOutcome::NotWritten(error),
         };
-        metrics::histogram!(STORE_COMMIT_BATCH_ENTRIES).record(change.entries.len() as f64);
+        self.0.meters.batch(&mutation);
         match self.write_as(mutation, sent, || slot.lock().in_doubt = true).await {
             Ended::Done => {}
             Ended::NotWritten(error) => return CommitOutcome::NotWritten(error),

@@ -8,6 +8,7 @@ mod batch;
 mod commit;
 mod limits;
 mod memberships;
+mod meters;
 mod pending;
 mod queue;
 mod reads;
@@ -26,6 +27,7 @@ pub use limits::LogLimits;
 
 use self::{
     batch::commit_bytes,
+    meters::Meters,
     queue::Queue,
     slot::{Queued, stuck},
     slots::Slots,
@@ -59,6 +61,7 @@ struct Inner<T> {
     queue: Arc<Queue>,
     permits: Semaphore,
     working: Working,
+    meters: Meters,
 }
 
 impl<T> Clone for Log<T> {
@@ -76,6 +79,7 @@ impl<T: LogTables> Log<T> {
             queue: Arc::new(Queue::new(&limits)),
             permits: Semaphore::new(limits.writes_in_flight_max),
             working: Working::default(),
+            meters: Meters::new(),
             timer_order: Arc::default(),
             tables,
             timers,

@@ -6,7 +6,7 @@ use crate::{
         StoreError,
         scylla::tables::{LogTables, Mutation, Rows, Written},
     },
-    telemetry::metric::{STATEMENT, STORE_RETRIES, STORE_WRITES_IN_FLIGHT},
+    telemetry::metric::{STATEMENT, STORE_RETRIES},
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -74,7 +74,7 @@ impl<T: LogTables> Log<T> {
     }
 
     async fn attempt_now(&self, mutation: Mutation, permit: Option<tokio::sync::SemaphorePermit<'_>>) -> Written {
-        let in_flight = metrics::gauge!(STORE_WRITES_IN_FLIGHT);
+        let in_flight = &self.0.meters.writes_in_flight;
         in_flight.increment(1);
         let written = self.0.tables.write(mutation).await;
         in_flight.decrement(1);
