@@ -5,6 +5,7 @@
 
 mod activation;
 mod batch;
+mod call;
 mod commit;
 mod limits;
 mod memberships;
@@ -27,9 +28,10 @@ pub use limits::LogLimits;
 
 use self::{
     batch::commit_bytes,
+    call::Answer,
     meters::Meters,
     queue::Queue,
-    slot::{Queued, stuck},
+    slot::{Queued, Slot, stuck},
     slots::Slots,
     timer_order::TimerOrder,
     working::Working,
@@ -43,10 +45,10 @@ use crate::{
     },
     telemetry::metric::{REASON, STORE_REFUSED},
 };
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use godwit_proto::{ClientMsgId, ConversationId, Seq, UserId};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 /// The log of conversations. Clones are the same one.
 pub struct Log<T>(Arc<Inner<T>>);
@@ -95,25 +97,21 @@ impl<T: LogTables> Log<T> {
         self.0.working.ended().await;
     }
 
-    fn push(&self, commit: Commit) -> oneshot::Receiver<CommitOutcome> {
-        let (answer, answered) = oneshot::channel();
-        let refuse = |answer: oneshot::Sender<_>, error| {
-            // The receiver is below.
-            let _ = answer.send(CommitOutcome::NotWritten(error));
-        };
+    /// Puts a commit into the queue of its conversation, which is added to `slots` if it is not the last there.
+    fn push(&self, commit: Commit, answer: Answer, slots: &mut Vec<Arc<Slot>>) {
         let Some(held) = self.0.queue.hold(commit_bytes(&commit)) else {
             metrics::counter!(STORE_REFUSED, REASON => "overloaded").increment(1);
-            refuse(answer, StoreError::Overloaded);
-            return answered;
+            return answer.send(CommitOutcome::NotWritten(StoreError::Overloaded));
         };
-        let slot = self.0.slots.slot(commit.conversation);
+        if slots.last().is_none_or(|slot| slot.conversation != commit.conversation) {
+            slots.push(self.0.slots.slot(commit.conversation));
+        }
+        let Some(slot) = slots.last() else { return };
         let timers = (!commit.timers.is_empty()).then(|| self.0.timer_order.take(&commit.timers));
         let pushed = slot.lock().push_commit(Box::new(Queued { commit, timers, answer, held }));
-        match pushed {
-            Ok(()) => self.start_worker(&slot),
-            Err(queued) => refuse(queued.answer, stuck()),
+        if let Err(queued) = pushed {
+            queued.answer.send(CommitOutcome::NotWritten(stuck()));
         }
-        answered
     }
 }
 
@@ -124,12 +122,16 @@ impl<T: LogTables> LogStore for Log<T> {
     /// broken.
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'static, Vec<CommitOutcome>> {
         commits.iter().for_each(batch::check);
-        let answered: Vec<_> = commits.into_iter().map(|commit| self.push(commit)).collect();
-        Box::pin(async {
-            let answers = join_all(answered).await.into_iter();
-            // A task that was dropped with its runtime answers nobody.
-            answers.map(|answer| answer.unwrap_or(CommitOutcome::Unknown)).collect()
-        })
+        let count = commits.len();
+        let (answers, outcomes) = call::answers(count);
+        let mut slots = Vec::new();
+        for (commit, answer) in commits.into_iter().zip(answers) {
+            self.push(commit, answer, &mut slots);
+        }
+        // Not before: what was handed over together goes into one mutation.
+        slots.iter().for_each(|slot| self.start_worker(slot));
+        // Every answer is given, or dropped.
+        Box::pin(async move { outcomes.await.unwrap_or_else(|_| vec![CommitOutcome::Unknown; count]) })
     }
 
     fn load(

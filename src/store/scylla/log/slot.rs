@@ -1,6 +1,6 @@
 //! One conversation in memory: its state, and the calls that wait for their turn.
 
-use super::{queue::Held, state::State, timer_order::Place};
+use super::{call::Answer, queue::Held, state::State, timer_order::Place};
 use crate::{
     chat::LogEntry,
     store::{Commit, CommitOutcome, Direction, LoadedConversation, StoreError},
@@ -75,7 +75,7 @@ pub(super) struct Queued {
     pub(super) commit: Commit,
     /// Of its timers, if it has any.
     pub(super) timers: Option<Place>,
-    pub(super) answer: oneshot::Sender<CommitOutcome>,
+    pub(super) answer: Answer,
     pub(super) held: Held,
 }
 
@@ -208,7 +208,7 @@ impl Inner {
         // Who has gone does not want to know.
         for item in self.queue.drain(..) {
             match item {
-                Item::Commit(queued) => drop(queued.answer.send(CommitOutcome::NotWritten(error.clone()))),
+                Item::Commit(queued) => queued.answer.send(CommitOutcome::NotWritten(error.clone())),
                 Item::Load(_, answers) => {
                     answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
                 }

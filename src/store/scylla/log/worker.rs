@@ -112,8 +112,7 @@ impl<T: LogTables> Log<T> {
         let mut tell = |outcome: &CommitOutcome| {
             for (answer, held) in waiting.take().into_iter().flatten() {
                 drop(held);
-                // Who has gone does not want to know.
-                let _ = answer.send(self.told(outcome));
+                answer.send(self.told(outcome));
             }
         };
         let outcome = {
@@ -154,8 +153,7 @@ impl<T: LogTables> Log<T> {
     fn answer(&self, queued: Queued, outcome: &CommitOutcome) {
         let Queued { answer, held, timers, .. } = queued;
         drop((held, timers));
-        // Who has gone does not want to know.
-        let _ = answer.send(self.told(outcome));
+        answer.send(self.told(outcome));
     }
 
     /// What may be said of an outcome: without a lease, others may have written since.
