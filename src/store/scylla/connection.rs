@@ -7,7 +7,7 @@ use super::{
     options::ScyllaOptions,
     outcome::{Failed, classify, classify_conditional, reason},
     schema,
-    statement::{Statement, StatementKind, Text, WriteBatch},
+    statement::{BatchShape, Statement, StatementKind, Text, WriteBatch},
     tables::Written,
 };
 use crate::{store::StoreError, telemetry::metric};
@@ -28,7 +28,7 @@ use scylla::{
         query_result::{QueryResult, QueryRowsResult},
     },
     serialize::row::SerializeRow,
-    statement::{Consistency, SerialConsistency},
+    statement::{Consistency, SerialConsistency, batch::BatchStatement},
     value::{CqlValue, Row},
 };
 use std::{
@@ -44,6 +44,7 @@ pub struct Cql {
     read: ExecutionProfileHandle,
     write: ExecutionProfileHandle,
     conditional: ExecutionProfileHandle,
+    batch_statements: Histogram,
 }
 
 /// What a lightweight transaction found. ScyllaDB always tells the row as it was before, Cassandra only when it did nothing.
@@ -89,6 +90,7 @@ impl Cql {
             read: read_profile(options.request_timeout, &nodes),
             write: write_profile(options.request_timeout, &nodes),
             conditional: conditional_profile(options.request_timeout, &nodes),
+            batch_statements: histogram!(metric::STORE_BATCH_STATEMENTS),
         })
     }
 
@@ -201,10 +203,30 @@ impl Cql {
 
     /// Writes of one partition, whole or not at all.
     pub async fn batch(&self, batch: &WriteBatch) -> Written {
-        histogram!(metric::STORE_BATCH_STATEMENTS).record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        self.batch_statements.record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         match self.send(batch, &self.write).await {
             Ok(_) => Written::Done,
             Err(error) => not_done(batch.name, classify(&error)).into(),
+        }
+    }
+
+    /// What batches of these plain writes have in common.
+    pub fn shape<'a>(&self, name: &'static str, statements: impl Iterator<Item = &'a Statement>) -> BatchShape {
+        BatchShape::new(name, self.write.clone(), statements)
+    }
+
+    /// As [`Cql::batch`], with the values of all statements in order.
+    pub async fn batch_of(&self, shape: &BatchShape, values: Vec<impl SerializeRow>) -> Written {
+        self.batch_statements.record(u32::try_from(values.len()).unwrap_or(u32::MAX));
+        let result = match (shape.batch.statements.as_slice(), values.as_slice()) {
+            ([BatchStatement::PreparedStatement(statement)], [values]) => {
+                timed(shape.name, &shape.seconds, self.session.execute_unpaged(statement, values)).await
+            }
+            _ => timed(shape.name, &shape.seconds, self.session.batch(&shape.batch, values)).await,
+        };
+        match result {
+            Ok(_) => Written::Done,
+            Err(error) => not_done(shape.name, classify(&error)).into(),
         }
     }
 

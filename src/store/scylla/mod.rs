@@ -33,5 +33,5 @@ pub use error::OpenError;
 pub use inventory::Lists;
 pub use options::{ScyllaOptions, TlsOptions};
 pub use outcome::{Failed, classify};
-pub use statement::{Statement, StatementKind, Text, WriteBatch};
+pub use statement::{BatchShape, Statement, StatementKind, Text, WriteBatch};
 pub use store::{OnLease, Scylla};

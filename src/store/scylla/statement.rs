@@ -3,6 +3,7 @@
 use crate::telemetry::metric;
 use metrics::Histogram;
 use scylla::{
+    client::execution_profile::ExecutionProfileHandle,
     serialize::row::SerializeRow,
     statement::{
         batch::{Batch, BatchType},
@@ -121,6 +122,26 @@ impl WriteBatch {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+}
+
+/// A [`WriteBatch`] without its values, put together once for all that look like it.
+pub struct BatchShape {
+    pub(super) name: &'static str,
+    pub(super) seconds: Histogram,
+    pub(super) batch: Batch,
+}
+
+impl BatchShape {
+    pub(super) fn new<'a>(
+        name: &'static str,
+        profile: ExecutionProfileHandle,
+        statements: impl Iterator<Item = &'a Statement>,
+    ) -> Self {
+        let statements = statements.map(|statement| statement.prepared.clone().into()).collect();
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+        batch.set_execution_profile_handle(Some(profile));
+        Self { name, seconds: seconds_of(name), batch }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tables of conversations on a cluster.
 
+mod log_writes;
 mod statements;
 
 use super::{
@@ -12,6 +13,7 @@ use crate::store::{Direction, StoreError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use godwit_proto::{ConversationId, Seq, UserId};
+use log_writes::LogWrites;
 use statements::Statements;
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -29,6 +31,7 @@ pub struct DriverTables(Arc<Inner>);
 struct Inner {
     cql: Arc<Cql>,
     statements: Statements,
+    log_writes: LogWrites,
     runtime: Handle,
     /// Of the reads that may be on their way.
     reads: Semaphore,
@@ -39,7 +42,7 @@ impl DriverTables {
     pub async fn prepare(cql: Arc<Cql>, runtime: Handle, reads_in_flight_max: usize) -> Result<Self, OpenError> {
         let statements = Statements::prepare(&cql).await?;
         let reads = Semaphore::new(reads_in_flight_max);
-        Ok(Self(Arc::new(Inner { cql, statements, runtime, reads })))
+        Ok(Self(Arc::new(Inner { cql, statements, log_writes: LogWrites::new(), runtime, reads })))
     }
 
     fn read<T: Send + 'static, F>(
@@ -65,10 +68,12 @@ impl DriverTables {
 impl LogTables for DriverTables {
     fn write(&self, mutation: Mutation) -> BoxFuture<'static, Written> {
         let inner = self.0.clone();
-        let task = self.0.runtime.spawn(async move {
-            let batch = batch(&inner.statements, mutation);
-            inner.cql.batch(&batch).await
-        });
+        let work = async move { inner.write(mutation).await };
+        // What writes is a task of this runtime, unlike what reads, and need not wait for another one.
+        if Handle::try_current().is_ok_and(|current| current.id() == self.0.runtime.id()) {
+            return Box::pin(work);
+        }
+        let task = self.0.runtime.spawn(work);
         Box::pin(async move { task.await.unwrap_or(Written::Unknown) })
     }
 
@@ -193,46 +198,52 @@ impl LogTables for DriverTables {
     }
 }
 
-/// A mutation as the statements that make it up, all of one partition.
-fn batch(statements: &Statements, Mutation { timestamp_us, rows }: Mutation) -> WriteBatch {
-    let mut batch = WriteBatch::new(match &rows {
-        Rows::Log { .. } => "log_write",
-        Rows::Conversation { .. } => "conversation_write",
-        Rows::Membership { .. } => "membership_write",
-        Rows::Sends { .. } => "sends_write",
-    });
-    match rows {
-        Rows::Log { conversation, bucket, state, entries } => {
-            let (conversation, bucket) = (key(conversation), number(bucket));
-            if let Some(LogState { head, epoch, pending }) = state {
-                let values = (conversation.clone(), bucket, number(head.0), number(epoch), pending, timestamp_us);
-                batch.push(&statements.log_state, values);
+impl Inner {
+    async fn write(&self, Mutation { timestamp_us, rows }: Mutation) -> Written {
+        let statements = &self.statements;
+        let batch = match rows {
+            Rows::Log { conversation, bucket, state, entries } => {
+                let (partition, columns) = ((conversation, bucket), (state, entries));
+                return self.log_writes.write(&self.cql, statements, partition, columns, timestamp_us).await;
             }
-            for LogRow { seq, entry } in entries {
-                let values = (conversation.clone(), bucket, number(seq.0), entry, timestamp_us);
-                batch.push(&statements.log_entry, values);
+            Rows::Conversation { conversation, meta, members } => {
+                conversation_batch(statements, conversation, meta, members, timestamp_us)
             }
-        }
-        Rows::Conversation { conversation, meta, members } => {
-            let conversation = key(conversation);
-            if let Some(meta) = meta {
-                batch.push(&statements.meta_put, (conversation.clone(), meta, timestamp_us));
+            Rows::Membership { user, conversation, state } => {
+                let ttl = if state == MembershipState::Left { LEFT_STAYS_S } else { FOREVER };
+                let user = user.as_u64().cast_signed();
+                let values = (user, key(conversation), membership_column(state), timestamp_us, ttl);
+                let mut batch = WriteBatch::new("membership_write");
+                batch.push(&statements.membership_put, values);
+                batch
             }
-            for MemberCell { user, member } in members {
-                let ttl = if member.is_empty() { LEFT_STAYS_S } else { FOREVER };
-                let values = (conversation.clone(), user.as_u64().cast_signed(), member, timestamp_us, ttl);
-                batch.push(&statements.member_put, values);
+            Rows::Sends { conversation, bucket, segment, hashes } => {
+                let values = (key(conversation), number(bucket), segment.cast_signed(), hashes, timestamp_us);
+                let mut batch = WriteBatch::new("sends_write");
+                batch.push(&statements.sends_put, values);
+                batch
             }
-        }
-        Rows::Membership { user, conversation, state } => {
-            let ttl = if state == MembershipState::Left { LEFT_STAYS_S } else { FOREVER };
-            let values = (user.as_u64().cast_signed(), key(conversation), membership_column(state), timestamp_us, ttl);
-            batch.push(&statements.membership_put, values);
-        }
-        Rows::Sends { conversation, bucket, segment, hashes } => {
-            let values = (key(conversation), number(bucket), segment.cast_signed(), hashes, timestamp_us);
-            batch.push(&statements.sends_put, values);
-        }
+        };
+        self.cql.batch(&batch).await
+    }
+}
+
+fn conversation_batch(
+    statements: &Statements,
+    conversation: ConversationId,
+    meta: Option<Bytes>,
+    members: Vec<MemberCell>,
+    timestamp_us: i64,
+) -> WriteBatch {
+    let conversation = key(conversation);
+    let mut batch = WriteBatch::new("conversation_write");
+    if let Some(meta) = meta {
+        batch.push(&statements.meta_put, (conversation.clone(), meta, timestamp_us));
+    }
+    for MemberCell { user, member } in members {
+        let ttl = if member.is_empty() { LEFT_STAYS_S } else { FOREVER };
+        let values = (conversation.clone(), user.as_u64().cast_signed(), member, timestamp_us, ttl);
+        batch.push(&statements.member_put, values);
     }
     batch
 }

@@ -10,6 +10,10 @@ const LOG_ENTRY: Text = Text::write(
     "log_entry",
     "INSERT INTO log (conversation, bucket, seq, entry) VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
 );
+const LOG_STATE_ENTRY: Text = Text::write(
+    "log_state_entry",
+    "INSERT INTO log (conversation, bucket, head, epoch, pending, seq, entry) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+);
 const LOG_HEAD: Text = Text::read(
     "log_head",
     "SELECT head, epoch, pending, seq, entry FROM log WHERE conversation = ? AND bucket = ? LIMIT ?",
@@ -49,6 +53,7 @@ const SENDS: Text = Text::read("sends", "SELECT segment, hashes FROM sends WHERE
 pub(super) struct Statements {
     pub log_state: Statement,
     pub log_entry: Statement,
+    pub log_state_entry: Statement,
     pub log_head: Statement,
     pub log_forward: Statement,
     pub log_backward: Statement,
@@ -68,6 +73,7 @@ impl Statements {
         Ok(Self {
             log_state: cql.prepare(LOG_STATE).await?,
             log_entry: cql.prepare(LOG_ENTRY).await?,
+            log_state_entry: cql.prepare(LOG_STATE_ENTRY).await?,
             log_head: cql.prepare(LOG_HEAD).await?,
             log_forward: cql.prepare(LOG_FORWARD).await?,
             log_backward: cql.prepare(LOG_BACKWARD).await?,
