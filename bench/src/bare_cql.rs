@@ -61,7 +61,7 @@ impl BareCql {
         Self { session: Arc::new(session), appends, newest, page, count }
     }
 
-    /// Appends entries, at most [`ENTRIES_MAX`], to the bucket of the first of them, in one batch with its static columns.
+    /// Appends entries, at most `ENTRIES_MAX`, to the bucket of the first of them, in one batch with its static columns.
     pub async fn append(&self, conversation: ConversationId, first_seq: u64, entries: &[Bytes]) {
         let conversation = &conversation.to_bytes()[..];
         let first_seq = first_seq as i64;
