@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use godwit_proto::{Vshard, VshardSet};
 
 /// How long it waits before it looks again at one whose store did not answer.
-pub const LOOK_AGAIN_MS: u64 = 200;
+const LOOK_AGAIN_MS: u64 = 200;
 /// Timers that fire in one turn.
 const DUE_PER_TURN_MAX: usize = 512;
 
@@ -62,11 +62,16 @@ impl Timers {
 
     /// Nothing is done to it any more, and it is looked at again after a while, whenever it is due.
     pub fn look_again(&mut self, key: TimerKey) {
-        self.busy.remove(&key);
-        self.durable.arm_again(key, LOOK_AGAIN_MS);
+        self.look_again_after(key, LOOK_AGAIN_MS);
     }
 
-    /// A timer was put into the store, or is to be looked at again then. Call it after the store has answered.
+    /// The same, after a longer while.
+    pub fn look_again_after(&mut self, key: TimerKey, after_ms: u64) {
+        self.busy.remove(&key);
+        self.durable.arm_again(key, after_ms.max(LOOK_AGAIN_MS));
+    }
+
+    /// A timer is in the store, due then. Call it after the store has answered.
     pub fn arm(&mut self, timer: DueTimer) {
         self.durable.arm(timer);
     }

@@ -106,7 +106,10 @@ impl DurableTimers {
         }
     }
 
-    /// A timer was put into the store, or is to be looked at again then. Call it after the store has answered.
+    /// A timer is in the store, due then. Call it after the store has answered.
+    ///
+    /// What is due later than was read is read later, so this is not for one that is to be looked at at another time than its row
+    /// says: nobody would read that.
     pub fn arm(&mut self, timer: DueTimer) {
         if timer.due_ms < self.covered_until_ms {
             self.wheel.insert(Tick(timer.due_ms), timer.key);

@@ -31,6 +31,8 @@ struct Case {
     effects: Effects,
     tasks: Vec<Task>,
     now_ms: u64,
+    /// After so many completions the clock is set forward by so much, before the core hears of it.
+    forward: Option<(usize, u64)>,
     sessions: u64,
     requests: u64,
     told: BTreeMap<SessionId, Vec<v1::ServerFrame>>,
@@ -53,6 +55,7 @@ impl Case {
             effects: Effects::default(),
             tasks: Vec::new(),
             now_ms: NOW_MS,
+            forward: None,
             sessions: 0,
             requests: 0,
             told: BTreeMap::new(),
@@ -123,6 +126,13 @@ impl Case {
                 match task.poll_unpin(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(completion) => {
                         moved = true;
+                        self.forward = match self.forward.take() {
+                            Some((0, by_ms)) => {
+                                self.now_ms += by_ms;
+                                None
+                            }
+                            later => later.map(|(left, by_ms)| (left - 1, by_ms)),
+                        };
                         self.core.on_completion(self.now_ms, completion, &mut self.effects);
                     }
                     Poll::Pending => self.tasks.push(task),
@@ -275,6 +285,23 @@ fn a_message_that_was_sent_in_time_is_not_said_to_have_missed_it() {
     case.turn();
     assert_eq!((failed(&mut case, session), case.store.lock().disk.pending(0).len()), (vec![], 0));
     assert_eq!(case.store.lock().disk.conversations[&conversation].log.len(), 1);
+}
+
+#[test]
+fn a_message_that_is_refused_just_when_the_clock_is_set_forward_is_tried_again() {
+    for completions in 0..4 {
+        let mut case = Case::new(Limits::default());
+        let (session, _) = scheduled(&mut case);
+        case.now_ms += 1_000;
+        case.script(Script { fail_change: Some(1), ..Default::default() });
+        case.forward = Some((completions, 3_600_000));
+        case.turn();
+        for _ in 0..2 {
+            case.now_ms += 1_000;
+            case.turn();
+        }
+        assert_eq!((completions, case.pushed(session)), (completions, vec![1]));
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What happens when a scheduled message is due.
 
 use super::{
-    DueTimer, Effects, LOOK_AGAIN_MS, ScheduleCompletion, ScheduledMessage, Scheduler, Timers, completion,
-    message::REPORT_KEPT_MS, reply, work,
+    DueTimer, Effects, ScheduleCompletion, ScheduledMessage, Scheduler, Timers, completion, message::REPORT_KEPT_MS,
+    reply, work,
 };
 use crate::{
     chat::{Action, Input, NewMessage, Refusal, Reply, SentBy},
@@ -138,9 +138,12 @@ impl Scheduler {
                 if refusal.retry_after_ms == 0 && reply_to.is_none() {
                     return self.fail(message, &refusal, effects);
                 }
-                timers.done(&key);
-                let again_ms = now_ms + LOOK_AGAIN_MS.max(refusal.retry_after_ms.into());
-                timers.arm(DueTimer { due_ms: message.due_ms.max(again_ms), key });
+                if message.due_ms > now_ms {
+                    timers.done(&key);
+                    timers.arm(DueTimer { due_ms: message.due_ms, key });
+                } else {
+                    timers.look_again_after(key, refusal.retry_after_ms.into());
+                }
                 reply_to.iter().for_each(|to| reply(to, frames::error(&refusal), effects));
             }
             Reply::Unchanged | Reply::Read { .. } => unreachable!("that is no answer to a send"),

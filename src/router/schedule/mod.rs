@@ -17,7 +17,7 @@ pub use work::list_scheduled;
 
 use super::{
     Completion, CoreId, Effects, Limits, Mail, Placement, Push, ReplyTo, SessionRef, Task, Timers, frames,
-    meters::ScheduleMeters, services::Services, timers::LOOK_AGAIN_MS,
+    meters::ScheduleMeters, services::Services,
 };
 use crate::{
     chat::Refusal,
