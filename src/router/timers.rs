@@ -5,9 +5,10 @@ use crate::{
     store::{DueTimer, StoreError, TimerKey, TimerRow},
     timer::{DurableTimers, Load, PAGE_TIMERS},
 };
-use foldhash::{HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt};
 use futures_util::FutureExt;
 use godwit_proto::{Vshard, VshardSet};
+use std::collections::hash_map::Entry;
 
 /// How long it waits before it looks again at one whose store did not answer.
 const LOOK_AGAIN_MS: u64 = 200;
@@ -16,13 +17,14 @@ const DUE_PER_TURN_MAX: usize = 512;
 
 /// Finds out what is due. What it is for, its kind says; whoever handles that kind says when it is [`done`](Self::done).
 ///
-/// A timer that something is being done to is *busy*: it does not fire meanwhile, and whoever works on it arms it again if
-/// it is still to fire.
+/// A timer that something is being done to is *busy*: it does not fire meanwhile. Whoever works on it arms it again if it is still
+/// to fire; what somebody else armed meanwhile, and has become due, is looked at again afterwards.
 pub struct Timers {
     services: Services,
     vshards: VshardSet,
     durable: DurableTimers,
-    busy: HashSet<TimerKey>,
+    /// With whether it has become due once more.
+    busy: HashMap<TimerKey, bool>,
     busy_max: usize,
     due: Vec<TimerKey>,
     meters: TimerMeters,
@@ -43,7 +45,7 @@ impl Timers {
             services,
             vshards: Vshard::all().filter(|vshard| placement.of(*vshard) == core).collect(),
             durable: DurableTimers::default(),
-            busy: HashSet::new(),
+            busy: HashMap::new(),
             busy_max: limits.timers_busy_max,
             due: Vec::new(),
             meters: TimerMeters::new(core.0),
@@ -52,12 +54,19 @@ impl Timers {
 
     /// Begins to work on a timer; `false` if somebody does, or if too many are being worked on.
     pub fn begin(&mut self, key: TimerKey) -> bool {
-        self.has_room() && self.busy.insert(key)
+        let is_free = self.has_room() && !self.busy.contains_key(&key);
+        if is_free {
+            self.busy.insert(key, false);
+        }
+        is_free
     }
 
     /// Nothing is done to it any more.
     pub fn done(&mut self, key: &TimerKey) {
-        self.busy.remove(key);
+        if self.busy.remove(key) == Some(true) {
+            // Its row may have been read before it was put.
+            self.durable.arm_again(*key, 0);
+        }
     }
 
     /// Nothing is done to it any more, and it is looked at again after a while, whenever it is due.
@@ -84,8 +93,16 @@ impl Timers {
         let mut due = std::mem::take(&mut self.due);
         let room = self.busy_max.saturating_sub(self.busy.len());
         self.durable.take_due(now_ms, room.min(DUE_PER_TURN_MAX), &mut due);
-        // Whoever works on one arms it again if it is still to fire.
-        due.retain(|key| self.busy.insert(*key));
+        due.retain(|key| match self.busy.entry(*key) {
+            Entry::Vacant(free) => {
+                free.insert(false);
+                true
+            }
+            Entry::Occupied(mut is_due_again) => {
+                is_due_again.insert(true);
+                false
+            }
+        });
         if !due.is_empty() {
             let keys = due.clone();
             let rows = self.services.store.timers(due.clone());

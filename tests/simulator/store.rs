@@ -59,6 +59,12 @@ pub struct Script {
     pub fail_read: Option<usize>,
     /// So many questions are answered; the others wait, and look at what is there when they are.
     pub answers: Option<usize>,
+    /// Questions look at what is there when they are asked, whenever they are answered.
+    pub looks_at_once: bool,
+    /// Nothing is written for now.
+    pub holds_writes: bool,
+    /// Of a change that is not written, its timers are.
+    pub leaves_timers: bool,
 }
 
 impl SimStore {
@@ -90,7 +96,7 @@ impl SimStore {
             let (at_ms, write) = inner.limbo.pop_front().unwrap();
             write(&mut inner.disk, at_ms);
         }
-        while inner.queue.front().is_some_and(|batch| batch.at_ms <= now_ms) {
+        while !inner.script.holds_writes && inner.queue.front().is_some_and(|batch| batch.at_ms <= now_ms) {
             let batch = inner.queue.pop_front().unwrap();
             match batch.changes {
                 Changes::Commits(commits, answer) => inner.answer(&commits, &answer),
@@ -100,7 +106,8 @@ impl SimStore {
     }
 
     pub fn is_writing(&self) -> bool {
-        !self.lock().queue.is_empty()
+        let inner = self.lock();
+        !inner.queue.is_empty() && !inner.script.holds_writes
     }
 
     /// The process dies: of what is on its way, only a part from the front gets to the disk, and nobody hears of it.
@@ -151,7 +158,7 @@ impl SimStore {
         }
         let work: Work<T> = if inner.rng.chance(failures) {
             Work::Done(Err(StoreError::Unavailable("a simulated fault".into())))
-        } else if inner.script.answers.is_none() && inner.rng.chance(500) {
+        } else if inner.script.looks_at_once || (inner.script.answers.is_none() && inner.rng.chance(500)) {
             // As early as a store may look: what is answered later was read now.
             Work::Done(Ok(work(&mut inner.disk)))
         } else {
@@ -192,6 +199,9 @@ impl Inner {
                 *left -= 1;
                 if *left == 0 {
                     self.script.fail_change = None;
+                    if self.script.leaves_timers && change.has_part() {
+                        change.write_part(&mut self.disk, self.now_ms);
+                    }
                     outcomes.push(C::not_written(StoreError::Full));
                     continue;
                 }
