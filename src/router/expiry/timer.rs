@@ -13,8 +13,10 @@ const DELIVERED_KEPT_MS: u64 = 24 * 3_600_000;
 /// The timer of something that a conversation waits for.
 pub fn row(conversation: ConversationId, wait: &Wait) -> TimerRow {
     let (kind, id, payload) = match wait.event {
-        WaitFor::Expiry(seq) => (TimerKind::MESSAGE_EXPIRY, id(0, seq), Bytes::new()),
-        WaitFor::DeliveryEnd(seq) => (TimerKind::DELIVERY_END, id(0, seq), Bytes::new()),
+        // With the time in it, so that what is left of a message that was not written after all is not taken for the one that got its
+        // seq.
+        WaitFor::Expiry(seq) => (TimerKind::MESSAGE_EXPIRY, id(wait.due_ms, seq), Bytes::new()),
+        WaitFor::DeliveryEnd(seq) => (TimerKind::DELIVERY_END, id(wait.due_ms, seq), Bytes::new()),
         WaitFor::ExpiryStart { reader, after, upto } => {
             let payload = Bytes::copy_from_slice(&after.as_u64().to_be_bytes());
             (TimerKind::EXPIRY_START, id(reader.as_u64(), upto), payload)
@@ -46,6 +48,13 @@ pub fn seq(key: &TimerKey) -> Option<Seq> {
     Some(Seq(u64::from_be_bytes(key.id.0[8..].try_into().ok()?)))
 }
 
+/// Whether a timer of a message is about one that disappears, or whose delivery ends, then.
+pub fn is_for(key: &TimerKey, due_ms: u64) -> bool {
+    // Those of older stores do not say.
+    let noted: [u8; 8] = key.id.0[..8].try_into().unwrap_or_default();
+    [0, due_ms].contains(&u64::from_be_bytes(noted))
+}
+
 /// The user that a timer is about.
 pub fn user(key: &TimerKey) -> Option<UserId> {
     UserId::new(u64::from_be_bytes(key.id.0[..8].try_into().ok()?)).ok()
@@ -60,9 +69,9 @@ fn key(kind: TimerKind, conversation: ConversationId, id: TimerId) -> TimerKey {
     TimerKey { kind, owner: TimerOwner::Conversation(conversation), id }
 }
 
-fn id(user: u64, seq: Seq) -> TimerId {
+fn id(about: u64, seq: Seq) -> TimerId {
     let mut id = [0; 16];
-    id[..8].copy_from_slice(&user.to_be_bytes());
+    id[..8].copy_from_slice(&about.to_be_bytes());
     id[8..].copy_from_slice(&seq.as_u64().to_be_bytes());
     TimerId(id)
 }

@@ -77,18 +77,27 @@ fn sanction_end(row: &TimerRow) -> Option<Found> {
 }
 
 async fn expired(store: &dyn Store, conversation: ConversationId, rows: &[TimerRow]) -> Result<Found, StoreError> {
-    let mut seqs: Vec<Seq> = rows.iter().filter_map(|row| timer::seq(&row.key)).collect();
-    seqs.sort_unstable();
-    let mut entries = Vec::with_capacity(seqs.len());
-    let mut rest = &seqs[..];
-    while let Some(&first) = rest.first() {
+    let mut due: Vec<(Seq, TimerKey)> = rows.iter().filter_map(|row| Some((timer::seq(&row.key)?, row.key))).collect();
+    due.sort_unstable();
+    let mut entries = Vec::with_capacity(due.len());
+    let mut rest = &due[..];
+    while let Some(&(first, _)) = rest.first() {
         let page = store.read(conversation, first, Direction::Forward, PAGE).await?;
         let upto = page.last().map_or(first, |last| last.seq.max(first));
-        let (here, later) = rest.split_at(rest.partition_point(|seq| *seq <= upto));
-        entries.extend(page.into_iter().filter(|entry| here.binary_search(&entry.seq).is_ok()));
+        let (here, later) = rest.split_at(rest.partition_point(|(seq, _)| *seq <= upto));
+        let is_due = |entry: &LogEntry| {
+            let mut of_seq = here[here.partition_point(|(seq, _)| *seq < entry.seq)..].iter();
+            of_seq.any(|(seq, key)| *seq == entry.seq && is_about(key, entry, |message| message.expires_ms))
+        };
+        entries.extend(page.into_iter().filter(is_due));
         rest = later;
     }
     Ok(Found::Expired(entries))
+}
+
+/// Whether an entry is the one that a timer was made for, or what is left of that.
+fn is_about(key: &TimerKey, entry: &LogEntry, due_ms: impl Fn(&Message) -> u64) -> bool {
+    message(entry).is_none_or(|message| timer::is_for(key, due_ms(&message)))
 }
 
 async fn started(store: &dyn Store, conversation: ConversationId, row: &TimerRow) -> Result<Found, StoreError> {
@@ -109,11 +118,9 @@ async fn started(store: &dyn Store, conversation: ConversationId, row: &TimerRow
 async fn delivery(store: &dyn Store, conversation: ConversationId, row: &TimerRow) -> Result<Found, StoreError> {
     let seq = timer::seq(&row.key).unwrap_or(Seq::ZERO);
     let entry = store.read(conversation, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 }).await?;
-    let entry = entry.into_iter().find(|entry| entry.seq == seq);
-    if entry.is_none() {
-        return Ok(Found::NothingYet);
-    }
-    let open = entry.and_then(|entry| Some((message(&entry)?, entry)));
+    let is_about = |entry: &LogEntry| entry.seq == seq && is_about(&row.key, entry, |message| message.deliver_by_ms);
+    let Some(entry) = entry.into_iter().find(is_about) else { return Ok(Found::NothingYet) };
+    let open = message(&entry).map(|message| (message, entry));
     let open = open.filter(|(message, _)| message.deliver_by_ms > 0 && !message.delivery_ended);
     let Some((open, entry)) = open else {
         return Ok(Found::Delivery { entry: None, missed: Vec::new(), confirmed: Vec::new() });
