@@ -165,7 +165,7 @@ impl Server {
             let builder = thread::Builder::new().name(format!("core-{id}"));
             threads.push(builder.spawn(move || run_core(parts)).map_err(StartError::Threads)?);
         }
-        health.set(Stage::Serving);
+        health.serve(store.is_held());
         let data_dir = config.data_dir.clone();
         Ok(Self { address, admin, fingerprint, steering, cores, data_dir, health, offline, stop, threads, store })
     }

@@ -171,6 +171,7 @@ fn respond<B>(request: &Request<B>, shown: &Shown) -> Response<Full<Bytes>> {
             Stage::Serving => text(StatusCode::OK, "ready\n"),
             Stage::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             Stage::Waiting => text(StatusCode::SERVICE_UNAVAILABLE, "waiting\n"),
+            Stage::Lapsed => text(StatusCode::SERVICE_UNAVAILABLE, "lapsed\n"),
             Stage::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         },
         DEAD_LETTERS => json(shown.offline.dead_letters()),
@@ -216,6 +217,7 @@ mod tests {
     use crate::telemetry::{metric, recorder_tests::local};
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream as StdStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     struct TwoLetters;
 
@@ -254,15 +256,26 @@ mod tests {
     fn ready_follows_the_stage_and_live_does_not() {
         let health = Health::default();
         let listener = start(local(|| {}), &health);
-        for (stage, status, word) in [
-            (Stage::Starting, "503", "starting"),
-            (Stage::Waiting, "503", "waiting"),
-            (Stage::Serving, "200", "ready"),
-            (Stage::Draining, "503", "draining"),
-        ] {
-            health.set(stage);
+        let is_held = Arc::new(AtomicBool::new(true));
+        let steps: [(&dyn Fn(), &str, &str); 6] = [
+            (&|| health.set(Stage::Starting), "503", "starting"),
+            (&|| health.set(Stage::Waiting), "503", "waiting"),
+            (
+                &|| {
+                    let is_held = is_held.clone();
+                    health.serve(move || is_held.load(Ordering::Relaxed));
+                },
+                "200",
+                "ready",
+            ),
+            (&|| is_held.store(false, Ordering::Relaxed), "503", "lapsed"),
+            (&|| is_held.store(true, Ordering::Relaxed), "200", "ready"),
+            (&|| health.set(Stage::Draining), "503", "draining"),
+        ];
+        for (step, status, word) in steps {
+            step();
             let answer = ask(&listener, "GET /health/ready");
-            assert_eq!(answer.split(' ').nth(1), Some(status), "{stage:?}");
+            assert_eq!(answer.split(' ').nth(1), Some(status), "{word}");
             assert!(answer.ends_with(&format!("{word}\n")), "{answer}");
             assert!(ask(&listener, "GET /health/live").starts_with("HTTP/1.1 200"));
         }

@@ -61,6 +61,15 @@ impl OpenedStore {
         }
     }
 
+    /// Says whether the store is this server's at the moment.
+    pub fn is_held(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let is_held = match &self.history {
+            History::Embedded(_) => None,
+            History::Scylla(store) => Some(store.is_held()),
+        };
+        move || is_held.as_ref().is_none_or(|is_held| is_held())
+    }
+
     /// Where others see who is online, if anywhere.
     pub fn sessions(&self) -> Option<Arc<dyn SessionSink>> {
         self.summaries.as_ref().map(|summaries| summaries.sessions.clone())

@@ -33,6 +33,7 @@ pub(super) struct Inner {
     pub(super) accounts: Accounts,
     pub(super) timers: Timers,
     pub(super) lists: Lists,
+    fence: Fence,
     ts_floor_us: i64,
     handle: Handle,
     /// Taken by whoever closes.
@@ -79,6 +80,12 @@ impl Scylla {
     /// A number that is higher than that of every owner before.
     pub fn term(&self) -> u64 {
         self.0.ts_floor_us.unsigned_abs()
+    }
+
+    /// Says whether the keyspace is this server's at the moment: while its lease has lapsed, nothing is acknowledged.
+    pub fn is_held(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let fence = self.0.fence.clone();
+        move || fence.holds()
     }
 
     /// Where the store works; for what works beside it.
@@ -160,8 +167,8 @@ async fn assemble(
     let timers = Timers::open(cql.clone(), fence.clone(), handle.clone(), TimerLimits::default()).await?;
     let lists = Lists::open(cql.clone(), handle.clone()).await?;
     let tables = DriverTables::prepare(cql, handle.clone(), options.reads_in_flight_max).await?;
-    let log = Log::new(Arc::new(tables), Arc::new(timers.clone()), fence, log_limits(options));
-    Ok(Inner { log, accounts, timers, lists, ts_floor_us, handle, running: Mutex::default() })
+    let log = Log::new(Arc::new(tables), Arc::new(timers.clone()), fence.clone(), log_limits(options));
+    Ok(Inner { log, accounts, timers, lists, fence, ts_floor_us, handle, running: Mutex::default() })
 }
 
 async fn own(
