@@ -12,7 +12,7 @@ use crate::{
     chat::LogEntry,
     store::{
         Commit, CommitOutcome, Direction, PageLimit, StoreError, TimerChange, TimerOutcome,
-        scylla::tables::{LogRow, LogState, LogTables, MembershipState, Mutation, Rows, bucket_of},
+        scylla::tables::{LogRow, LogState, LogTables, Mutation, Rows, bucket_of},
     },
 };
 use futures_util::future::{try_join, try_join_all};
@@ -71,22 +71,20 @@ impl<T: LogTables> Log<T> {
         let conversation = slot.conversation;
         let users = joining_or_leaving(commits);
         let members = if users.is_empty() { BTreeMap::new() } else { self.are_members(slot, users).await? };
-        let (change, mut parts, meta) = {
+        let (change, mut parts, meta, unsure) = {
             let mut inner = slot.lock();
             let state = inner.state.as_mut().ok_or_else(lapsed)?;
             let change = Change::of(commits, state.head, state.member_count, &members);
             let parts = change.parts(self.0.limits.batch_entries_max, self.0.limits.batch_bytes_max);
-            state.marked = change.memberships.iter().map(|(user, is_member)| (*user, !is_member)).collect();
+            state.marked = change.memberships.keys().copied().collect();
+            let unsure: Vec<_> = state.marked.difference(&state.unsure).copied().collect();
             let bucket = bucket_of(change.head);
             state.meta_raised = state.meta_raised.max(bucket);
             let meta = (state.meta_bucket < bucket).then(|| Meta::new(&state.details, state.meta_raised));
-            (change, parts, meta)
+            (change, parts, meta, unsure)
         };
         self.put_timers_first(timers(commits)).await?;
-        let unsure = change
-            .memberships
-            .keys()
-            .map(|user| self.write(Rows::Membership { user: *user, conversation, state: MembershipState::Unsure }));
+        let unsure = unsure.into_iter().map(|user| self.mark_unsure(slot, user));
         try_join(self.begin(slot), try_join_all(unsure)).await?;
         let last = parts.pop().unwrap_or_default();
         let newest_bucket = async {

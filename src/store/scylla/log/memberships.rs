@@ -55,6 +55,16 @@ impl<T: LogTables> Log<T> {
         Ok(known)
     }
 
+    /// Has whoever lists the conversations of a user ask this one, until its row says more.
+    pub(super) async fn mark_unsure(&self, slot: &Slot, user: UserId) -> Result<(), StoreError> {
+        let state = MembershipState::Unsure;
+        self.write(Rows::Membership { user, conversation: slot.conversation, state }).await?;
+        if let Some(state) = &mut slot.lock().state {
+            state.unsure.insert(user);
+        }
+        Ok(())
+    }
+
     /// Has the rows of memberships written that may say otherwise.
     pub(super) fn start_indexing(&self, slot: &Arc<Slot>) {
         let mut inner = slot.lock();
@@ -95,17 +105,21 @@ impl<T: LogTables> Log<T> {
         let unmarked: Vec<_> = inner
             .state
             .iter()
-            .flat_map(|state| state.memberships.iter().filter(|(user, _)| !state.marked.contains_key(user)))
+            .flat_map(|state| state.memberships.iter().filter(|(user, _)| !state.marked.contains(user)))
             .map(|(user, Unsettled { value, since })| (*user, *value, *since))
             .collect();
         inner.is_indexing = !unmarked.is_empty() && !self.0.fence.has_ended();
+        if !inner.is_indexing {
+            return None;
+        }
         let writes = unmarked.into_iter().map_while(|(user, is_member, since)| {
-            let state = if is_member { MembershipState::Member } else { MembershipState::Left };
+            let said = if is_member { MembershipState::Member } else { MembershipState::Left };
             let timestamp_us = self.0.fence.timestamp().ok()?;
-            let rows = Rows::Membership { user, conversation, state };
+            inner.state.as_mut()?.unsure.remove(&user);
+            let rows = Rows::Membership { user, conversation, state: said };
             Some((user, since, Mutation { timestamp_us, rows }))
         });
-        inner.is_indexing.then(|| writes.collect())
+        Some(writes.collect())
     }
 
     async fn write_membership(&self, slot: &Slot, user: UserId, since: u64, mutation: Mutation) -> bool {

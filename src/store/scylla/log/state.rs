@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use godwit_proto::{Seq, UserId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All of it is durable. What is on its way is not here.
 #[derive(Default)]
@@ -31,11 +31,13 @@ pub(super) struct State {
     pub(super) members: BTreeMap<UserId, Unsettled<Bytes>>,
     /// Counts the writes of members' rows when they begin, so that a reader of one knows whether it may have changed meanwhile.
     pub(super) settles: u64,
-    /// Rows of memberships that may say otherwise, or that are unsure.
+    /// Rows of memberships that may say otherwise.
     pub(super) memberships: BTreeMap<UserId, Unsettled<bool>>,
-    /// Whose membership the mutation that is on its way changes, and whether they are members as long as it is not done: their
-    /// rows must stay unsure until it is known.
-    pub(super) marked: BTreeMap<UserId, bool>,
+    /// Whose membership the mutation that is on its way changes: their rows must stay unsure until it is known.
+    pub(super) marked: BTreeSet<UserId>,
+    /// Whose rows of memberships are unsure at a quorum. They stay so when a commit fails, and are not marked again when it is tried
+    /// again: or a database that is slow would have more to do with every attempt.
+    pub(super) unsure: BTreeSet<UserId>,
     /// Entries whose rows may be older.
     pub(super) rewritten: BTreeMap<Seq, LogEntry>,
     /// The entry at the head.
@@ -131,15 +133,6 @@ impl State {
             self.newest = Some(newest.clone());
         }
         change.entries.iter().filter_map(|entry| self.add_hash(entry)).collect()
-    }
-
-    /// The mutation on its way is known: what it marked and did not change is to be written as it was.
-    pub(super) fn unmark(&mut self, is_done: bool) {
-        let since = self.version;
-        let marked = std::mem::take(&mut self.marked);
-        if !is_done {
-            self.memberships.extend(marked.into_iter().map(|(user, value)| (user, Unsettled { value, since })));
-        }
     }
 
     /// The newest entry to show, unless it must be looked for.

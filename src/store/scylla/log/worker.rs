@@ -134,7 +134,7 @@ impl<T: LogTables> Log<T> {
             let mut inner = slot.lock();
             inner.go_on();
             if let Some(state) = &mut inner.state {
-                state.unmark(outcome == CommitOutcome::Durable);
+                state.marked.clear();
             }
         }
         drop(places);

@@ -1,7 +1,7 @@
 //! What is written where, and what is read of it.
 
 use super::*;
-use crate::store::scylla::tables::{BUCKET_ENTRIES, MembershipState, Rows};
+use crate::store::scylla::tables::{BUCKET_ENTRIES, MembershipState, Mutation, Rows};
 use CommitOutcome::Durable;
 
 #[test]
@@ -67,6 +67,34 @@ fn a_membership_is_unsure_before_the_commit_and_sure_after_it() {
     });
     let expected = [(2, Some(MembershipState::Unsure)), (0, None), (2, Some(MembershipState::Left))];
     assert_eq!(order.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_membership_that_stayed_unsure_is_not_marked_again_by_the_next_attempt() {
+    let house = House::new();
+    let owner = house.owner(1);
+    owner.commit(Commit { members: vec![put(1)], ..nothing(0) });
+    house.world.pass(10);
+    house.replicas.attempts();
+    house.replicas.commit_points([Fate::refused()]);
+    let change = Commit { members: vec![put(2), take(1)], ..nothing(0) };
+    assert!(matches!(owner.commit(change.clone()), CommitOutcome::NotWritten(_)));
+    house.world.pass(10);
+    assert_eq!(owner.commit(change), Durable);
+    house.world.pass(10);
+    let marks = |attempts: Vec<Mutation>| {
+        let of_memberships = attempts.into_iter().filter_map(|one| match one.rows {
+            Rows::Membership { user, state, .. } => Some((user.as_u64(), state)),
+            _ => None,
+        });
+        of_memberships.collect::<Vec<_>>()
+    };
+    let (left, unsure, member) = (MembershipState::Left, MembershipState::Unsure, MembershipState::Member);
+    assert_eq!(marks(house.replicas.attempts()), [(1, unsure), (2, unsure), (1, left), (2, member)]);
+    // What is said once more is unsure once more before it changes.
+    owner.commit(Commit { members: vec![take(2)], ..nothing(0) });
+    house.world.pass(10);
+    assert_eq!(marks(house.replicas.attempts()), [(2, unsure), (2, left)]);
 }
 
 #[test]
@@ -151,8 +179,7 @@ fn hashes_of_sends_are_written_behind_and_made_again() {
     }
     house.world.pass(10);
     let is_sends = |rows: &Rows| matches!(rows, Rows::Sends { .. });
-    let complete =
-        |written: Vec<crate::store::scylla::tables::Mutation>| written.iter().filter(|one| is_sends(&one.rows)).count();
+    let complete = |written: Vec<Mutation>| written.iter().filter(|one| is_sends(&one.rows)).count();
     assert_eq!(complete(house.replicas.attempts()), 23);
     let find = |owner: &Owner, seq| owner.world.run(owner.log.find_send(group(1), user(1), msg(seq))).unwrap();
     for seq in [1, 255, 256, 4_095, 4_096, 5_887, 5_888, 6_000] {
