@@ -9,7 +9,10 @@ use crate::store::scylla::{
     error::OpenError,
     open_failure::{self, Doing},
 };
-use scylla::statement::{Consistency, unprepared::Statement};
+use scylla::{
+    serialize::row::SerializeRow,
+    statement::{Consistency, unprepared::Statement},
+};
 use std::{
     future::Future,
     pin::pin,
@@ -180,13 +183,9 @@ async fn read(cluster: &Cluster) -> Result<Option<VersionRow>, OpenError> {
     Ok(row.map(|(version, step, claim, beat, holder)| VersionRow { version, step, claim, beat, holder }))
 }
 
-async fn execute(
-    cluster: &Cluster,
-    cql: &str,
-    values: impl scylla::serialize::row::SerializeRow,
-) -> Result<(), OpenError> {
+async fn execute(cluster: &Cluster, cql: &str, values: impl SerializeRow) -> Result<(), OpenError> {
     let mut statement = Statement::new(cql);
     statement.set_serial_consistency(Some(scylla::statement::SerialConsistency::LocalSerial));
-    let result = cluster.session.query_unpaged(statement, values).await;
+    let result = keyspace::once_there(|| cluster.session.query_unpaged(statement.clone(), &values)).await;
     result.map(drop).map_err(|error| open_failure::of_execution(cluster.options(), &DOING, &error))
 }

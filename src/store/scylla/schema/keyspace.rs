@@ -90,12 +90,12 @@ pub(super) async fn enter(cluster: &Cluster) -> Result<(), OpenError> {
 }
 
 /// Tries again for a moment: what another server has just created is in the tables of the schema before a node can be asked
-/// about it.
-pub(super) async fn once_there<T, E: Invalid, F: Future<Output = Result<T, E>>>(work: impl Fn() -> F) -> Result<T, E> {
+/// about it, and while it gets there Cassandra may say that it has gone wrong itself. The work must be harmless when done twice.
+pub(super) async fn once_there<T, E: NotThere, F: Future<Output = Result<T, E>>>(work: impl Fn() -> F) -> Result<T, E> {
     let begun = Instant::now();
     loop {
         match work().await {
-            Err(error) if error.is_invalid() && begun.elapsed() < CREATED_WITHIN => tokio::time::sleep(LOOK).await,
+            Err(error) if error.is_not_there() && begun.elapsed() < CREATED_WITHIN => tokio::time::sleep(LOOK).await,
             result => return result,
         }
     }
@@ -104,20 +104,26 @@ pub(super) async fn once_there<T, E: Invalid, F: Future<Output = Result<T, E>>>(
 const CREATED_WITHIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// An error that says that there is no such thing.
-pub(super) trait Invalid {
-    fn is_invalid(&self) -> bool;
+/// An error that says that there is no such thing, or may.
+pub(super) trait NotThere {
+    fn is_not_there(&self) -> bool;
 }
 
-impl Invalid for ExecutionError {
-    fn is_invalid(&self) -> bool {
-        matches!(self, Self::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, _)))
+impl NotThere for RequestAttemptError {
+    fn is_not_there(&self) -> bool {
+        matches!(self, Self::DbError(DbError::Invalid | DbError::ServerError, _))
     }
 }
 
-impl Invalid for UseKeyspaceError {
-    fn is_invalid(&self) -> bool {
-        matches!(self, Self::RequestError(RequestAttemptError::DbError(DbError::Invalid, _)))
+impl NotThere for ExecutionError {
+    fn is_not_there(&self) -> bool {
+        matches!(self, Self::LastAttemptError(error) if error.is_not_there())
+    }
+}
+
+impl NotThere for UseKeyspaceError {
+    fn is_not_there(&self) -> bool {
+        matches!(self, Self::RequestError(error) if error.is_not_there())
     }
 }
 
