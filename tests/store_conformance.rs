@@ -5,8 +5,7 @@
 
 #[path = "store_suite/on_cluster.rs"]
 mod on_cluster;
-#[allow(dead_code)]
-#[path = "simulator/rng.rs"]
+#[path = "support/rng.rs"]
 mod rng;
 #[path = "simulated_cluster/mod.rs"]
 mod simulated_cluster;

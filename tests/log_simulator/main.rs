@@ -10,8 +10,7 @@ mod cluster;
 mod oracle;
 mod owner;
 mod plans;
-#[allow(dead_code)]
-#[path = "../simulator/rng.rs"]
+#[path = "../support/rng.rs"]
 mod rng;
 mod settings;
 #[path = "../simulated_cluster/mod.rs"]

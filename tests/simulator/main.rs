@@ -16,7 +16,9 @@ mod expiries;
 mod ledger;
 mod network;
 mod process;
+mod random_bytes;
 mod regressions;
+#[path = "../support/rng.rs"]
 mod rng;
 mod schedules;
 mod servers;
