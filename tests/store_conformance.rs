@@ -3,6 +3,8 @@
 //! process. The log on ScyllaDB passes it on a simulated cluster, for one owner and for one that takes over again and again.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "support/composed_store.rs"]
+mod composed_store;
 #[path = "store_suite/on_cluster.rs"]
 mod on_cluster;
 #[path = "support/rng.rs"]

@@ -123,7 +123,7 @@ fn an_acked_position_is_not_moved_back_by_a_write_that_comes_late() {
     let Some(turn) = Owner::turn() else { return };
     let store = open(&turn, fence());
     wait(store.put_acked(vec![acked(9)])).unwrap();
-    wait(store.accounts.settle()).unwrap();
+    wait(store.0.accounts.settle()).unwrap();
     let (device_blob, conversation) = (blob(&device(1).0), blob(group(1).as_bytes()));
     turn.owner.run(turn.owner.execute(format!(
         "INSERT INTO acked (user_id, device, conversation, seq) VALUES (7, {device_blob}, {conversation}, 5) \

@@ -6,6 +6,8 @@ mod accounts;
 mod no_log;
 mod timers;
 
+#[path = "../support/composed_store.rs"]
+mod composed_store;
 #[path = "../support/counters.rs"]
 mod counters;
 #[path = "../support/cql.rs"]
@@ -15,12 +17,13 @@ mod owner;
 #[path = "../store_suite/mod.rs"]
 mod store_suite;
 
+use composed_store::Composed;
 use godwit::store::scylla::{
     fence::Fence,
     timers::{TimerLimits, Timers},
     users::{AccountLimits, Accounts},
 };
-use no_log::NoLog;
+use no_log::{AccountsAndTimers, NoLog};
 use owner::{Owner, Turn, fence};
 use std::fmt::Write as _;
 use store_suite::{Harness, wait};
@@ -47,8 +50,8 @@ impl Harness for ScyllaHarness {
         match self.between {
             Between::Nothing => store,
             Between::Reopen => {
-                wait(store.timers.close());
-                wait(store.accounts.settle()).unwrap();
+                wait(store.0.timers.close());
+                wait(store.0.accounts.settle()).unwrap();
                 drop(store);
                 self.open()
             }
@@ -63,7 +66,7 @@ fn open(turn: &Turn, fence: Fence) -> NoLog {
         let limits = AccountLimits::default();
         let accounts = Accounts::open(cql.clone(), fence.clone(), runtime.clone(), limits).await.unwrap();
         let timers = Timers::open(cql.clone(), fence, runtime, TimerLimits::default()).await.unwrap();
-        NoLog { accounts, timers }
+        Composed(AccountsAndTimers { accounts, timers })
     })
 }
 

@@ -143,10 +143,10 @@ fn a_sweep_puts_right_what_a_crash_left_and_what_comes_late_is_not_there() {
     index_by_hand(&turn, &new, former.timestamp().unwrap());
     let late_us = former.timestamp().unwrap();
     let store = open(&turn, fence_from(late_us + 1));
-    let swept = wait(store.timers.sweep()).unwrap();
+    let swept = wait(store.0.timers.sweep()).unwrap();
     assert_eq!(swept.repaired, 2);
     // The two buckets of the one that would have been moved.
-    assert_eq!(wait(store.timers.sweep()).unwrap(), Swept { closed: 0, repaired: 0 });
+    assert_eq!(wait(store.0.timers.sweep()).unwrap(), Swept { closed: 0, repaired: 0 });
     timer_by_hand(&turn, &late, late_us);
     timer_by_hand(&turn, &new, late_us);
     assert_eq!(wait(store.timers(vec![late.key, new.key])), Ok(vec![Some(moved.clone()), None]));
@@ -219,7 +219,7 @@ fn a_start_after_thousands_of_timers_have_fired_reads_none_of_their_partitions()
     // Five users are in as many slices at most, and so is the conversation.
     let slices: std::collections::BTreeSet<_> =
         rows.iter().chain(&of_group).map(|row| row.key.owner.vshard().index() / 64).collect();
-    let swept = wait(store.timers.sweep()).unwrap();
+    let swept = wait(store.0.timers.sweep()).unwrap();
     assert!(swept.repaired == 0 && swept.closed >= 99 + 100, "{swept:?} of {slices:?}");
     let store = open(&turn, fence());
     let [directories, buckets] = ["due_buckets", "timers_due"].map(|name| (name, statements(name)));
@@ -255,7 +255,7 @@ fn a_bucket_that_was_closed_takes_timers_again() {
     let (first, second, third) = (timer_of_group(1, 100), timer_of_group(2, 200), timer_of_group(3, 300));
     put(&store, std::slice::from_ref(&first));
     remove(&store, std::slice::from_ref(&first));
-    assert_eq!(wait(store.timers.sweep()).unwrap(), Swept { closed: 2, repaired: 0 });
+    assert_eq!(wait(store.0.timers.sweep()).unwrap(), Swept { closed: 2, repaired: 0 });
     put(&store, std::slice::from_ref(&second));
     assert_all(&store, second.key.owner, std::slice::from_ref(&second));
     let store = open(&turn, fence());
@@ -279,7 +279,7 @@ fn what_is_put_while_its_bucket_is_closed_is_there() {
         });
         let mut closed = 0;
         while !rounds.is_finished() {
-            closed += wait(store.timers.sweep()).unwrap().closed;
+            closed += wait(store.0.timers.sweep()).unwrap().closed;
         }
         closed
     });

@@ -11,6 +11,8 @@ mod checker;
 mod client;
 mod clock;
 mod cluster;
+#[path = "../support/composed_store.rs"]
+mod composed_store;
 mod disk;
 mod expiries;
 mod ledger;

@@ -2,6 +2,7 @@
 
 use super::{Shared, store::ClusterStore, tables::SimTables};
 use crate::{
+    composed_store::Composed,
     settings::Bug,
     simulated_cluster::{Cluster, MachineClock, ProcessId},
 };
@@ -93,8 +94,8 @@ impl Node {
         let fence = self.state.lock().unwrap().fence.clone().expect("only an owner is asked");
         let tables = Arc::new(SimTables::new(self.cluster.clone(), self.process, shared.bug, self.cut.clone()));
         let store = ClusterStore::new(tables, fence, &shared.disk, shared.settings.log_limits());
-        self.log = Some(store.log());
-        Arc::new(store)
+        self.log = Some(store.log.clone());
+        Arc::new(Composed(store))
     }
 
     /// Waits for what is on its way and gives the lease back.
