@@ -14,6 +14,7 @@ use redis::Commands;
 use redis_suite::{
     Space,
     chat::{Chat, ME, lines},
+    composed_store::Composed,
     doubt::Doubtful,
     embedded, open,
     proxy::Proxy,
@@ -242,17 +243,17 @@ fn of_two_owners_the_newer_one_is_believed() {
 fn a_commit_that_nobody_knows_of_is_seen_whenever_it_takes_effect() {
     let Some(space) = Space::new() else { return };
     let (truth, dir) = embedded();
-    let doubtful = Arc::new(Doubtful::new(truth.clone()));
+    let doubtful = Arc::new(Composed(Doubtful::new(truth.clone())));
     let lists = open(doubtful.clone(), space.options(), 1);
     let chat = Chat { truth, _dir: dir, lists, groups: vec![group(0)] };
     chat.commit(vec![Commit { members: vec![put(ME), put(2)], ..append(group(0), 1..=1) }]);
     chat.warm();
-    doubtful.hold();
+    doubtful.0.hold();
     let unknown = Commit { members: vec![take(2)], ..append(group(0), 2..=2) };
     assert_eq!(wait(chat.lists.commit(vec![unknown])), [CommitOutcome::Unknown]);
     chat.check();
     settle(&chat.lists);
-    doubtful.release();
+    doubtful.0.release();
     chat.check();
     settle(&chat.lists);
     assert_eq!(chat.check(), 1, "only who was never in doubt has their list from Redis until it is settled");

@@ -2,6 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 pub mod chat;
+#[path = "../support/composed_store.rs"]
+pub mod composed_store;
 pub mod doubt;
 pub mod proxy;
 pub mod server;
