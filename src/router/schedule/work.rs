@@ -87,8 +87,16 @@ impl Work {
         };
         let (pending, failed) = self.find(store, id).await?;
         let (has_failed, is_pending) = (failed.is_some(), pending.is_some());
+        let was_sent = match &pending {
+            Some(pending) => self.was_sent(store, pending).await?,
+            None => false,
+        };
         let Some(known) = pending.or(failed) else { return Err(not_found()) };
-        let (known_due_ms, was_series) = (known.due_ms, known.recurrence.is_some());
+        let was_series = known.recurrence.is_some();
+        if was_sent && !was_series {
+            self.remove(store, id).await?;
+            return Err(not_found());
+        }
         let due = due_ms.unwrap_or(known.due_ms);
         let recurrence = match recurrence.as_ref().or(known.recurrence.as_ref().filter(|_| due_ms.is_some())) {
             Some(asked) => series::begin(asked.clone(), due, &self.limits)?,
@@ -105,8 +113,8 @@ impl Work {
             failure: None,
             ..known
         };
-        // They are sent under different ids, and it may have been sent just before the process died.
-        if changed.recurrence.is_some() != was_series && !has_failed && known_due_ms <= self.now_ms {
+        // Under another id it would be sent once more: first the series moves on.
+        if was_sent && changed.recurrence.is_none() {
             return Err(Refusal::retry(ErrorCode::Overloaded, "it is due and being sent", BUSY_RETRY_MS));
         }
         // One that failed is not sent again merely because its text was mended.
@@ -126,11 +134,26 @@ impl Work {
 
     async fn cancel(&self, store: &dyn Store, id: ClientMsgId) -> Result<Done, Refusal> {
         let (pending, failed) = self.find(store, id).await?;
+        if let Some(pending) = &pending {
+            // Whether it was or not, it is not sent from now on.
+            self.was_sent(store, pending).await?;
+        }
         let Some(known) = pending.or(failed) else { return Ok(Done::Cancelled(None)) };
-        let changes = [TimerKind::SCHEDULED_SEND, TimerKind::SCHEDULE_FAILED]
-            .map(|kind| TimerChange::Remove(key(kind, self.user, id)));
-        write(store, changes.into()).await?;
+        self.remove(store, id).await?;
         Ok(Done::Cancelled(Some(known)))
+    }
+
+    /// Takes it out of both lists.
+    async fn remove(&self, store: &dyn Store, id: ClientMsgId) -> Result<(), Refusal> {
+        let of = |kind| TimerChange::Remove(key(kind, self.user, id));
+        write(store, [TimerKind::SCHEDULED_SEND, TimerKind::SCHEDULE_FAILED].map(of).into()).await
+    }
+
+    /// Whether it is in the log, although it is still among those that will be sent. An error as long as nobody knows: what was begun
+    /// may get there later.
+    async fn was_sent(&self, store: &dyn Store, pending: &ScheduledMessage) -> Result<bool, Refusal> {
+        let found = store.find_send(pending.conversation, self.user, pending.entry_id()).await;
+        found.map(|entry| entry.is_some()).map_err(|error| refusal(&error))
     }
 
     /// As one that will be sent, and as one that could not be.

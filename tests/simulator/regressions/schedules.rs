@@ -106,3 +106,57 @@ fn a_message_that_is_sent_after_all_is_not_said_to_have_failed() {
     assert_eq!((failed(&mut case, session), case.pushed(session)), (vec![], vec![1]));
     case.store.lock().disk.schedules.check_settled();
 }
+
+/// What is answered to a change of that message to some time later.
+fn put_off(case: &mut Case, session: SessionId) -> Option<ErrorCode> {
+    let due_ms = Some(case.now_ms + 60_000);
+    let change =
+        v1::ChangeScheduledRequest { schedule_id: ClientMsgId([7; 16]).to_bytes(), due_ms, ..Default::default() };
+    let change = case.ask(session, Channel::Session, Request::ChangeScheduled(change));
+    case.turn();
+    match case.answer(session, change) {
+        Some(Body::Schedule(_)) => None,
+        Some(Body::Error(error)) => Some(error.code()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_message_that_may_have_been_sent_is_not_put_off_nor_cancelled() {
+    let mut case = Case::new(Limits::default());
+    let (session, conversation) = scheduled(&mut case);
+    case.now_ms += 1_000;
+    // Its entry is written, and nobody is told.
+    case.script(Script { unknown_changes: 1, ..Default::default() });
+    case.turn();
+    assert_eq!(case.store.lock().disk.pending(0).len(), 1);
+    // The list is read, and the log is not.
+    case.script(Script { fail_read: Some(2), ..Default::default() });
+    assert_eq!(put_off(&mut case, session), Some(ErrorCode::StoreUnavailable));
+    case.script(Script { fail_read: Some(2), ..Default::default() });
+    let cancel = v1::CancelScheduledRequest { schedule_id: ClientMsgId([7; 16]).to_bytes() };
+    let cancel = case.ask(session, Channel::Session, Request::CancelScheduled(cancel));
+    case.turn();
+    assert_eq!(case.refusal(session, cancel), Some(ErrorCode::StoreUnavailable));
+    assert_eq!(case.store.lock().disk.pending(0).len(), 1);
+    case.script(Script::default());
+    assert_eq!(put_off(&mut case, session), Some(ErrorCode::ScheduleNotFound));
+    let inner = case.store.lock();
+    assert_eq!((inner.disk.pending(0).len(), inner.disk.conversations[&conversation].log.len()), (0, 1));
+}
+
+#[test]
+fn a_message_that_was_not_sent_when_it_was_due_is_put_off() {
+    let mut case = Case::new(Limits::default());
+    let (session, _) = scheduled(&mut case);
+    case.now_ms += 1_000;
+    case.script(Script { fail_change: Some(1), ..Default::default() });
+    case.turn();
+    assert_eq!((case.pushed(session), put_off(&mut case, session)), (vec![], None));
+    case.now_ms += 59_000;
+    case.turn();
+    assert!(case.pushed(session).is_empty());
+    case.now_ms += 1_000;
+    case.turn();
+    assert_eq!(case.pushed(session), [1]);
+}
