@@ -7,6 +7,7 @@ mod figures;
 mod link;
 mod options;
 mod peer;
+mod process_figures;
 mod replay;
 mod report;
 mod rig;

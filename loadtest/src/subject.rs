@@ -2,8 +2,9 @@
 
 use crate::{
     link::{LinkSpec, LinkStats, Relay, Tunnel},
+    process_figures::Figures,
     server_binary,
-    server_process::{Figures, Launch},
+    server_process::Launch,
     target::Target,
     wire::{Dialect, FrameSizes, Login, Transport, godwit},
 };

@@ -1,6 +1,9 @@
 //! The server that is under load: one of our own, or one that runs already.
 
-use crate::server_process::{Figures, Launch, ServerProcess, process_figures};
+use crate::{
+    process_figures::{Figures, process_figures},
+    server_process::{Launch, ServerProcess},
+};
 use anyhow::{Context, bail};
 use std::{net::SocketAddr, time::Duration};
 

@@ -16,7 +16,7 @@ use super::{
     watch::Watchers,
 };
 use crate::{
-    server_process::{Figures, process_figures},
+    process_figures::{Figures, process_figures},
     target::Target,
 };
 use anyhow::{Context, anyhow};

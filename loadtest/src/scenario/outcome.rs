@@ -3,7 +3,7 @@
 use super::Firings;
 use crate::{
     peer::{Second, Verdict},
-    server_process::Figures,
+    process_figures::Figures,
     subject::Kind,
 };
 use hdrhistogram::Histogram;

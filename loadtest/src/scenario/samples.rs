@@ -3,7 +3,7 @@
 use super::SecondFigures;
 use crate::{
     peer::Second,
-    server_process::{Figures, process_figures},
+    process_figures::{Figures, process_figures},
     subject::Subject,
 };
 use std::time::{Duration, Instant};

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     peer::{empty_histogram, record_us},
+    process_figures::process_figures,
     report::{format, while_waiting},
-    server_process::process_figures,
     subject::{Kind, Subject},
     wire::{Dialect, Link, Login, Refused},
     worker::{Clients, Entry, Identity, enter},
