@@ -51,7 +51,13 @@ impl Keys {
     pub(super) fn of(&self, subject: Subject) -> String {
         let slice = &self.slices[subject.slice()];
         match subject {
-            Subject::Conversation(conversation) => format!("{slice}:c:{}", HEXLOWER.encode(conversation.as_bytes())),
+            Subject::Conversation(conversation) => {
+                let mut key = String::with_capacity(slice.len() + 3 + 2 * conversation.as_bytes().len());
+                key.push_str(slice);
+                key.push_str(":c:");
+                HEXLOWER.encode_append(conversation.as_bytes(), &mut key);
+                key
+            }
             Subject::List(user) => format!("{slice}:u:{}", user.as_u64()),
         }
     }

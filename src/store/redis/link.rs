@@ -58,6 +58,10 @@ pub(super) struct Questions {
 }
 
 impl Questions {
+    pub(super) fn with_capacity(questions: usize) -> Self {
+        Self { pipeline: Pipeline::with_capacity(questions), ends: Vec::new() }
+    }
+
     pub(super) fn ask(&mut self, question: Cmd) {
         self.pipeline.add_command(question);
     }

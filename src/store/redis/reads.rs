@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 /// A user with more conversations has no list in Redis. Of 16 bytes each.
 const LIST_MAX: usize = 20_000;
 
+/// What the question for one line takes, with a prefix of usual length.
+const LINE_QUESTION_BYTES: usize = 128;
+
 /// A line of a list.
 pub(super) type Line = (ConversationId, UserId);
 
@@ -124,12 +127,12 @@ impl Shared {
         if slices.is_empty() {
             return found;
         }
-        let mut questions = Questions::default();
+        let mut questions = Questions::with_capacity(wanted.len() + slices.len());
         for (slice, (_, places)) in &slices {
             for (conversation, user) in places.iter().map(|at| wanted[*at]) {
                 let key = self.keys.of(Subject::Conversation(conversation));
-                let mut question = redis::cmd("HMGET");
-                question.arg(key).arg(&FIELDS).arg(encode::member_field(user));
+                let mut question = Cmd::with_capacity(FIELDS.len() + 3, LINE_QUESTION_BYTES);
+                question.arg("HMGET").arg(key).arg(&FIELDS).arg(user.as_u64());
                 questions.ask(question);
             }
             // After the values: if it is as it should be, they were.
@@ -150,9 +153,7 @@ impl Shared {
                 continue;
             }
             for (at, value) in places.into_iter().zip(values) {
-                let line = read::<Vec<Option<Vec<u8>>>>(value).and_then(|fields| Fields::try_from(fields).ok());
-                let line = line.map(|fields| encode::read_line(fields, &trust.tag));
-                found[at] = here(line);
+                found[at] = here(fields(value).map(|fields| encode::read_line(fields, &trust.tag)));
             }
         }
         found
@@ -201,9 +202,26 @@ impl Shared {
 }
 
 fn get(key: String) -> Cmd {
-    let mut question = redis::cmd("GET");
-    question.arg(key);
+    let mut question = Cmd::with_capacity(2, key.len() + 3);
+    question.arg("GET").arg(key);
     question
+}
+
+/// What a line was answered with, without a copy.
+fn fields(value: Value) -> Option<Fields> {
+    let Value::Array(values) = value else { return None };
+    let mut fields = Fields::default();
+    if values.len() != fields.len() {
+        return None;
+    }
+    for (field, value) in fields.iter_mut().zip(values) {
+        *field = match value {
+            Value::BulkString(bytes) => Some(bytes),
+            Value::Nil => None,
+            _ => return None,
+        };
+    }
+    Some(fields)
 }
 
 fn here<T, E: std::fmt::Display>(read: Option<Result<Option<T>, E>>) -> Found<T> {
