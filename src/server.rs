@@ -28,6 +28,7 @@ use data_dir::DataDir;
 use opened::OpenedStore;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::{
+    fs::File,
     io,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
@@ -54,6 +55,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     store: OpenedStore,
+    /// Held: the data directory is this process's.
+    lock: File,
 }
 
 /// What a start is given beside the configuration.
@@ -104,6 +107,7 @@ impl Server {
         let cores = u16::try_from(if config.cores == 0 { available } else { config.cores }).unwrap_or(u16::MAX);
         let health = Health::default();
         let data_dir = DataDir::prepare(&config.data_dir)?;
+        let lock = data_dir.lock()?;
         let metrics = config.metrics.enabled.then(MetricsText::install).transpose()?;
 
         // The address first: a second server is told so before it touches anything.
@@ -167,7 +171,7 @@ impl Server {
         }
         health.serve(store.is_held());
         let data_dir = config.data_dir.clone();
-        Ok(Self { address, admin, fingerprint, steering, cores, data_dir, health, offline, stop, threads, store })
+        Ok(Self { address, admin, fingerprint, steering, cores, data_dir, health, offline, stop, threads, store, lock })
     }
 
     /// Where clients connect to, with the port that was picked if 0 was asked for.
@@ -216,7 +220,7 @@ impl Server {
             let _ = thread.join();
         }
         self.store.close();
-        drop(self.admin);
+        drop((self.admin, self.lock));
     }
 }
 
@@ -377,6 +381,9 @@ pub enum StartError {
     /// See [`RecorderError`].
     #[error(transparent)]
     Metrics(#[from] RecorderError),
+    /// Another server runs on the data directory.
+    #[error("another godwit server uses the data directory {}: stop that one, or give this one another by --data-dir", .0.display())]
+    DataDirInUse(PathBuf),
     /// The data directory cannot be made or written.
     #[error("cannot use {path} as the data directory: {source}")]
     DataDir {

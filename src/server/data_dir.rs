@@ -2,7 +2,8 @@
 
 use super::StartError;
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
@@ -19,6 +20,17 @@ impl DataDir {
         let made = builder.create(path).and_then(|()| builder.create(dir.tls()));
         made.map_err(|source| dir.failed(source))?;
         Ok(dir)
+    }
+
+    /// Takes it for this process, as long as what comes back is there; or until the process ends, however it does.
+    pub fn lock(&self) -> Result<File, StartError> {
+        let file = File::options().write(true).create(true).truncate(false).open(self.0.join("lock"));
+        let file = file.map_err(|source| self.failed(source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(StartError::DataDirInUse(self.0.clone())),
+            Err(TryLockError::Error(source)) => Err(self.failed(source)),
+        }
     }
 
     /// As it is, if it is there.
@@ -49,5 +61,23 @@ impl DataDir {
 
     fn failed(&self, source: io::Error) -> StartError {
         StartError::DataDir { path: self.0.clone(), source }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_one_servers() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = DataDir::prepare(&directory.path().join("data")).unwrap();
+        let first = dir.lock().unwrap();
+        let refused = dir.lock().unwrap_err();
+        assert!(matches!(&refused, StartError::DataDirInUse(path) if path == dir.path()), "{refused}");
+        assert!(refused.to_string().contains("--data-dir"), "{refused}");
+        drop(first);
+        dir.lock().unwrap();
     }
 }
