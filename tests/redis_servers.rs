@@ -142,6 +142,13 @@ fn what_is_wrong_with_the_named_redis_is_said_at_the_start() {
     let right = RedisOptions { password: Some("secret".to_owned()), ..plain };
     let chat = Chat::new(1, |truth| open(truth, right.clone(), 1));
     assert!(chat.lists.is_up());
+    let far = RedisOptions { database: 99, ..right.clone() };
+    assert!(matches!(refused(far), OpenError::Options(_)));
+    let mut admin = redis::Client::open(server.url().replace("://", "://:secret@")).unwrap().get_connection().unwrap();
+    let rights = ["on", ">other", "+@all", "~elsewhere:*"];
+    let _: () = redis::cmd("ACL").arg("SETUSER").arg("guest").arg(&rights).query(&mut admin).unwrap();
+    let guest = RedisOptions { user: Some("guest".to_owned()), password: Some("other".to_owned()), ..right.clone() };
+    assert!(matches!(refused(guest), OpenError::Refused(_)));
     let several = RedisOptions { nodes: vec![right.nodes[0].clone(), right.nodes[0].clone()], ..right };
     assert!(matches!(refused(several), OpenError::NoCluster));
     assert!(matches!(refused(at("redis://no-such-host.invalid")), OpenError::Name(_)));

@@ -20,12 +20,12 @@ pub enum OpenError {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// The host is unknown.
-    #[error("there is no host {0:?}; check the address of Redis")]
+    #[error("there is no host {0:?}; correct `summaries`, which names Redis")]
     Name(String),
     /// It does not let us in.
     #[error(
-        "Redis refuses us: {0}; check redis.user and the password in redis.password_file, and that the user may use all commands on \
-         the server's keys"
+        "Redis refuses us: {0}; check redis.user and the password in redis.password_file (unset where Redis has none), and that the user \
+         may use the commands and the keys that docs/OPERATIONS.md lists"
     )]
     Refused(String),
     /// It is too old.
@@ -38,7 +38,7 @@ pub enum OpenError {
     NoCluster,
     /// It speaks another language.
     #[error(
-        "what answers there is no Redis, or speaks TLS where the address says it does not, or the other way round: {0}"
+        "what answers where `summaries` points is no Redis, or speaks TLS where the address says it does not, or the other way round: {0}"
     )]
     NotRedis(String),
     /// TLS fails.
@@ -72,12 +72,14 @@ impl OpenError {
         match error.kind() {
             ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => Some(Self::Refused(text)),
             _ if ["NOAUTH", "WRONGPASS", "NOPERM"].contains(&code) => Some(Self::Refused(text)),
+            // The database of that number is not there, or may not be chosen.
+            _ if text.contains("switch database") => Some(Self::Options(text)),
             // The cluster's client tells of what it met by the text alone.
             _ if of_tls(error) || ["certificate", "TLS", "PEM"].iter().any(|word| text.contains(word)) => {
                 Some(Self::Certificates(text))
             }
             ErrorKind::InvalidClientConfig => Some(Self::Options(text)),
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Some(Self::NotRedis(text)),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Some(Self::NotRedis(text.replace('\n', " "))),
             _ => None,
         }
     }

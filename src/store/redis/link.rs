@@ -5,6 +5,7 @@
 
 use super::{
     error::{ConnectError, OpenError},
+    keys::Keys,
     meters::{Kind, Meters},
     options::RedisOptions,
 };
@@ -214,7 +215,7 @@ impl Link {
             match time::timeout(self.time_to_connect(), self.connect_to(info.clone(), &infos)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(ConnectError::Wrong(error))) => return Err(error.into()),
-                Ok(Err(away)) => failed = away,
+                Ok(Err(ConnectError::Away(away))) => failed = ConnectError::Away(format!("{host}:{port}: {away}")),
                 Err(_) => failed = ConnectError::Away(format!("{host}:{port} does not answer")),
             }
         }
@@ -255,6 +256,10 @@ impl Link {
         for command in scripts.cmd_iter() {
             connection.run_one(command).await.map_err(|error| ConnectError::of(&error))?;
         }
+        // A user may be let in who may not use these keys.
+        let mut key = redis::cmd("EXISTS");
+        key.arg(Keys::new(&options.prefix).sentinel(0));
+        connection.run_one(&key).await.map_err(|error| ConnectError::of(&error))?;
         Ok(connection)
     }
 
