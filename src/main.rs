@@ -18,6 +18,7 @@ use godwit::{
     transport::Steering,
 };
 use std::{
+    env,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -67,7 +68,7 @@ struct ConfigArguments {
     /// How many cores to serve with; 0: all [default: 0].
     #[arg(long, value_name = "N")]
     cores: Option<usize>,
-    /// Where everything is kept [default: godwit-data].
+    /// Where the server keeps what is its own, and the embedded store [default: godwit-data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Any other key, as `section.key=value`; `godwit config` lists them.
@@ -115,10 +116,18 @@ fn main() -> ExitCode {
         // What could not be done was said line by line.
         Err(error) if matches!(error.downcast_ref(), Some(ChatError::Incomplete)) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("godwit: {error:#}");
+            eprintln!("godwit: {}", in_words(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// With its causes, unless it tells of them itself.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |said, cause| match said.contains(&cause) {
+        true => said,
+        false => format!("{said}: {cause}"),
+    })
 }
 
 fn serve(arguments: &ConfigArguments) -> Result<()> {
@@ -198,9 +207,18 @@ fn announce(server: &Server, config: &Config, file: Option<&PathBuf>) {
         true => String::new(),
         false => format!(" --server {} --fingerprint {}", server.address(), server.fingerprint()),
     };
-    println!("  cargo run --release -- chat alice{place}");
-    println!("  cargo run --release -- chat bob{place}");
+    let chat = chat_command();
+    println!("  {chat} alice{place}");
+    println!("  {chat} bob{place}");
     println!("In one of them: /to bob, then write. Stop the server with Ctrl-C.");
+}
+
+/// As whoever started this server would write it.
+fn chat_command() -> String {
+    match env::args().next() {
+        Some(program) if !program.starts_with("target/") => format!("{program} chat"),
+        _ => "cargo run --release -- chat".to_owned(),
+    }
 }
 
 async fn until_told_to_stop() -> Result<()> {
@@ -231,8 +249,7 @@ fn invite(arguments: &InviteArguments) -> Result<()> {
 }
 
 fn print_config(arguments: &ConfigArguments) -> Result<()> {
-    print!("{}", arguments.load()?.config.to_commented_toml()?);
-    Ok(())
+    Ok(command::print(&arguments.load()?.config.to_commented_toml()?)?)
 }
 
 fn with_store(arguments: &ConfigArguments, work: impl FnOnce(&Config) -> Result<()>) -> Result<()> {

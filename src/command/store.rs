@@ -1,6 +1,6 @@
 //! `godwit store …`: the keyspace of a store on ScyllaDB or Cassandra.
 
-use super::copy::CopyArguments;
+use super::{copy::CopyArguments, print};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use godwit::{
@@ -50,10 +50,11 @@ pub fn migrate(config: &Config) -> Result<()> {
 pub fn check(config: &Config) -> Result<()> {
     on_cluster(config, async |cluster| {
         let findings = schema::check(cluster).await?;
-        for finding in &findings {
+        let lines = findings.iter().map(|finding| {
             let mark = if finding.well { "ok   " } else { "WRONG" };
-            println!("{mark}  {:<10} {}", finding.subject, finding.detail);
-        }
+            format!("{mark}  {:<10} {}\n", finding.subject, finding.detail)
+        });
+        print(&lines.collect::<String>())?;
         let wrong = findings.iter().filter(|finding| !finding.well).count();
         ensure!(wrong == 0, "{wrong} of these are wrong");
         Ok(())
