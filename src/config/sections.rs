@@ -205,9 +205,10 @@ section! {
         connect_timeout_ms: u32 = 5_000, in 100..=60_000;
         /// How long an answer may take. A write that has none by then is written again, unchanged.
         request_timeout_ms: u32 = 3_000, in 100..=60_000;
-        /// For how long the keyspace is this server's after it has said so last, which it does ten times as often. Half of that
-        /// without an answer from the database, and the server ends; another one takes over after all of it. Lower means a
-        /// shorter wait for that one, and less patience with a slow database.
+        /// For how long the keyspace is this server's after it has said so last, which it does ten times as often. After half of
+        /// that without an answer from the database it acknowledges nothing until it can say so again, and after six times that it
+        /// ends; another one takes over after most of it. Lower means a shorter wait for that one, and less patience with a slow
+        /// database.
         lease_ms: u64 = 10_000, in 500..=600_000;
         /// Connections to each node of Cassandra; ScyllaDB gets one for each of its cores.
         connections_per_host: usize = 3, in 1..=64;

@@ -133,7 +133,7 @@ impl Term {
             let renewal = tokio::select! {
                 biased;
                 renewal = self.renew(fence.newest_us()) => renewal,
-                () = tables.sleep(answered_within) => Renewal::Unanswered("the database is slow".to_owned()),
+                () = tables.sleep(answered_within) => Renewal::Unanswered("the database did not answer in time".to_owned()),
             };
             is_answered = matches!(renewal, Renewal::Renewed);
             match renewal {
@@ -149,7 +149,11 @@ impl Term {
                 Renewal::Unanswered(reason) => {
                     self.meters.unknown.increment(1);
                     let margin_ms = fence.margin().as_millis();
-                    tracing::warn!(margin_ms, reason, "the lease could not be renewed; trying again");
+                    match has_lapsed {
+                        // That was said when it lapsed, and how it ends will be.
+                        true => tracing::debug!(reason, "the lease could not be renewed; trying again"),
+                        false => tracing::warn!(margin_ms, reason, "the lease could not be renewed; trying again"),
+                    }
                 }
                 Renewal::Lost(lost) => return self.end(fence, lost),
             }
