@@ -114,16 +114,26 @@ fn only_an_empty_store_receives_a_copy() {
     assert!(matches!(open(&to_dir, true), Err(OpenError::NotEmpty { .. })));
     let from = open(&from_dir, false).unwrap();
     fill(&from);
-    type Other = fn(&Embedded);
-    let others: [Other; 3] = [
-        |to| drop(wait(to.commit(vec![append(group(4), 1..=2)]))),
-        |to| assert_eq!(wait(to.create_user(account(7, "User1"), None)).unwrap(), CreateUserOutcome::Created),
-        |to| assert_eq!(wait(to.create_user(account(1, "Another"), None)).unwrap(), CreateUserOutcome::Created),
-    ];
-    for (n, other) in others.into_iter().enumerate() {
-        let to = open(&dir.path().join(format!("to{n}")), true).unwrap();
-        other(&to);
-        assert!(matches!(copied(&from, &to), Err(CopyError::Differs(_))), "{n}");
+    let to = open(&dir.path().join("half"), true).unwrap();
+    wait(to.commit(vec![append(group(4), 1..=2)]));
+    assert!(matches!(copied(&from, &to), Err(CopyError::Differs(_))));
+}
+
+#[test]
+fn half_a_copy_of_another_store_is_left_as_it_is() {
+    let dir = disk::scratch();
+    let from = open(&dir.path().join("from"), false).unwrap();
+    let totals = fill(&from);
+    let others = [account(7, "Stranger"), account(7, "User1"), account(1, "Another")];
+    for (n, stranger) in others.into_iter().enumerate() {
+        let at = |name: &str| dir.path().join(format!("{name}{n}"));
+        let other = open(&at("other"), false).unwrap();
+        wait(other.create_user(stranger.clone(), None)).unwrap();
+        let to = open(&at("to"), true).unwrap();
+        wait(to.create_user(account(1, "User1"), None)).unwrap();
+        let refused = copied(&other, &to).unwrap_err();
+        assert!(matches!(&refused, CopyError::OfAnother(name) if name == "User1"), "{n}: {refused}");
+        assert_eq!(copied(&from, &to).unwrap(), totals, "{n}: the right copy does not go on");
     }
 }
 

@@ -3,6 +3,7 @@
 //! What is there already is left as it is where it is the same, so a copy that was interrupted goes on where it was when it
 //! is begun again. Neither store may be written by anybody else meanwhile.
 
+mod begun;
 mod conversation;
 mod pages;
 mod verify;
@@ -86,6 +87,13 @@ pub enum CopyError {
     /// The store that is copied to has something else.
     #[error("the store that is copied to has something else: {0}. Copy to an empty one")]
     Differs(String),
+    /// The store that is copied to has an account, named here, that the other one does not have. Nothing was written.
+    #[error(
+        "the store that is copied to has an account, {0:?}, that the store that is copied from does not have: it has part of a \
+         copy of another one. Nothing was written. Copy from that one, or into an empty keyspace or directory (half a copy can be \
+         dropped)"
+    )]
+    OfAnother(String),
     /// Something is missing that was there before.
     #[error("{0} went away meanwhile. Stop whoever uses the store that is copied from, and begin again")]
     Moving(String),
@@ -93,6 +101,7 @@ pub enum CopyError {
 
 /// Copies everything. Run it on a tokio runtime with time.
 pub async fn copy(from: &Arc<dyn Whole>, to: &Arc<dyn Whole>, progress: &dyn Progress) -> Result<Totals, CopyError> {
+    begun::check(&**from, &**to).await?;
     let mut totals = Totals::default();
     progress.begin(Stage::Accounts, None);
     let invitations = invitations(&**from).await?;

@@ -9,15 +9,24 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 12;
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 
-/// Hands each page of a list to `work`.
+/// Hands each page of a list of the store that is copied from to `work`.
 pub(super) async fn each_page<T>(
+    list: impl Fn(Page) -> BoxFuture<'static, Result<Listed<T>, StoreError>>,
+    work: impl AsyncFnMut(Vec<T>) -> Result<(), CopyError>,
+) -> Result<(), CopyError> {
+    each_page_of(CopyError::Source, list, work).await
+}
+
+/// Hands each page of a list to `work`; `failed` says whose list it is.
+pub(super) async fn each_page_of<T>(
+    failed: fn(StoreError) -> CopyError,
     list: impl Fn(Page) -> BoxFuture<'static, Result<Listed<T>, StoreError>>,
     mut work: impl AsyncFnMut(Vec<T>) -> Result<(), CopyError>,
 ) -> Result<(), CopyError> {
     let mut after = None;
     loop {
         let page = || list(Page { after: after.clone(), limit: PAGE_ITEMS });
-        let Listed { items, next } = patiently(page).await.map_err(CopyError::Source)?;
+        let Listed { items, next } = patiently(page).await.map_err(failed)?;
         work(items).await?;
         match next {
             Some(next) => after = Some(next),
