@@ -11,7 +11,7 @@ use godwit::store::{
     copy::{self, CopyError, Progress, Stage, Totals, Whole},
     embedded::{Embedded, EmbeddedOptions, OpenError},
     scylla::{
-        self, Cql, DriverTables, OnLease, Scylla, ScyllaOptions,
+        self, Cluster, Cql, DriverTables, OnLease, Scylla, ScyllaOptions, schema,
         tables::{LogState, LogTables, Mutation, Rows, Written},
     },
 };
@@ -190,10 +190,15 @@ fn a_store_moves_to_a_cluster_and_back() {
     wait(cluster.create_user(account(1, "User1"), None)).unwrap();
     cluster.close();
     assert!(matches!(on_cluster(false), Err(scylla::OpenError::CopyIncomplete { .. })), "half a copy is served");
+    let (well, said) = checked(&keyspace.options());
+    assert!(!well && said.contains("copy: a copy into this keyspace is not complete"), "{said}");
+    assert!(said.contains("lease: node 1:") && !said.contains("node 0"), "{said}");
     let cluster = on_cluster(true).unwrap();
     assert_eq!(copied(&from, &cluster).unwrap(), totals);
     cluster.copy_complete().unwrap();
     cluster.close();
+    let (well, said) = checked(&keyspace.options());
+    assert!(well && said.contains("copy: complete"), "{said}");
     assert!(matches!(on_cluster(true), Err(scylla::OpenError::NotEmpty { .. })));
     support::run(begin(&keyspace.options(), group(8)));
     let cluster = on_cluster(false).unwrap();
@@ -201,6 +206,13 @@ fn a_store_moves_to_a_cluster_and_back() {
     assert_eq!(copied(&cluster, &back).unwrap(), totals);
     assert_eq!(verified(&from, &back).unwrap(), totals);
     cluster.close();
+}
+
+/// Whether all is well with a keyspace, and what was looked at.
+fn checked(options: &ScyllaOptions) -> (bool, String) {
+    let findings = support::run(async { schema::check(&Cluster::reach(options).await.unwrap()).await.unwrap() });
+    let said = findings.iter().map(|finding| format!("{}: {}\n", finding.subject, finding.detail));
+    (findings.iter().all(|finding| finding.well), said.collect())
 }
 
 /// A conversation that somebody began to make, and whose first commit never came.

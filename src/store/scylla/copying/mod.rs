@@ -12,11 +12,12 @@ use super::{
 };
 use crate::store::{Inventory, Page, StoreError};
 
-/// Nodes are numbered from 1.
-const NODE: i32 = 0;
-const NAME: &str = "a copy";
+/// The `node_id` of the row. Nodes are numbered from 1.
+pub(super) const NODE: i32 = 0;
+/// Its `state` before the copy is complete. Neither of the two is that of a lease.
+pub(super) const INCOMPLETE: i8 = 11;
 const COMPLETE: i8 = 10;
-const INCOMPLETE: i8 = 11;
+const NAME: &str = "a copy";
 
 /// Leaves word in a keyspace that is to receive a copy, and refuses one that does or does not. The keyspace is this server's.
 pub(super) async fn check(cql: &Cql, lists: &Lists, keyspace: &str, receives_copy: bool) -> Result<(), OpenError> {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::store::scylla::{
     cluster::Cluster,
+    copying,
     error::OpenError,
     lease::LeaseState,
     open_failure::{self, Doing},
@@ -131,21 +132,31 @@ fn what_is_missing(table: &TableShape, columns: &Columns) -> Option<Finding> {
 }
 
 const RELEASED: i8 = LeaseState::Released as i8;
+const COPY_INCOMPLETE: &str = "a copy into this keyspace is not complete, and no server starts on it: if none is at work, begin \
+     `godwit store copy` again, or drop the keyspace";
 
 fn wall_us() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// The rows of leases, and the one among them that says whether a copy into the keyspace is complete.
 async fn leases(cluster: &Cluster) -> Result<Vec<Finding>, OpenError> {
     let doing = Doing("tell who has the lease");
     let rows = query(cluster, &doing, statements::LEASES, ()).await?;
     let rows = rows
         .rows::<(i32, Option<i8>, Option<i64>, Option<String>)>()
         .map_err(|error| open_failure::failed(&doing, &error))?;
-    let mut findings = Vec::new();
+    let (mut findings, mut copy) = (Vec::new(), None);
     for row in rows {
         let (node, state, until_us, address) = row.map_err(|error| open_failure::failed(&doing, &error))?;
+        if node == copying::NODE {
+            copy = Some(match state {
+                Some(copying::INCOMPLETE) => ill("copy", COPY_INCOMPLETE.to_owned()),
+                _ => well("copy", "complete".to_owned()),
+            });
+            continue;
+        }
         let address = address.unwrap_or_default();
         let left_s = (until_us.unwrap_or(0) - wall_us()) / 1_000_000;
         let says = match state {
@@ -158,5 +169,6 @@ async fn leases(cluster: &Cluster) -> Result<Vec<Finding>, OpenError> {
     if findings.is_empty() {
         findings.push(well("lease", "nobody has ever had it".to_owned()));
     }
+    findings.extend(copy);
     Ok(findings)
 }
