@@ -8,7 +8,12 @@ use godwit::store::scylla::{
     Cluster, Cql, OpenError, ScyllaOptions,
     schema::{self, Finding, KNOWN},
 };
-use std::{num::NonZeroUsize, process::Command, time::Duration};
+use std::{
+    io::{Read, Seek},
+    num::NonZeroUsize,
+    process::Command,
+    time::Duration,
+};
 use support::{Keyspace, run};
 
 #[test]
@@ -46,8 +51,20 @@ fn a_migration_goes_on_where_a_server_died() {
         assert!(error.to_string().contains("godwit store migrate"), "{error}");
         let findings = ill(&schema::check(&strict).await.unwrap());
         assert!(findings.iter().any(|finding| finding.contains("vshard_owners is not there")), "{findings:?}");
+        let advice = "wait for it, or, if it is gone, run `godwit store migrate`";
+        assert!(findings.iter().any(|finding| finding.contains(advice)), "{findings:?}");
 
-        schema::ready(&Cluster::reach(&options).await.unwrap()).await.unwrap();
+        let mut log = tempfile::tempfile().unwrap();
+        {
+            let lines = tracing_subscriber::fmt().with_writer(log.try_clone().unwrap());
+            let _logging = tracing::subscriber::set_default(lines.with_ansi(false).finish());
+            schema::ready(&Cluster::reach(&options).await.unwrap()).await.unwrap();
+        }
+        let mut logged = String::new();
+        log.rewind().and_then(|()| log.read_to_string(&mut logged)).unwrap();
+        let waits =
+            format!("waits for {}, which migrates the keyspace; goes on in its place after 1 s", options.address);
+        assert_eq!(logged.matches(&waits).count(), 1, "{logged}");
         assert_eq!(position(&keyspace).await, Some((KNOWN, 0, 0)));
         assert_eq!(ill(&schema::check(&strict).await.unwrap()), [""; 0]);
     });
@@ -70,6 +87,7 @@ fn a_keyspace_is_made_looked_at_and_refused_when_it_is_too_new() {
     assert!(!well && said.contains("godwit store init"), "{said}");
     let (well, said) = godwit("init");
     assert!(well && said.contains(&keyspace.name), "{said}");
+    assert!(said.contains("created the keyspace"), "it does not log: {said}");
     let (well, said) = godwit("check");
     assert!(well && said.contains("127.0.0.1") && said.contains("lease"), "{said}");
     let (well, said) = godwit("migrate");

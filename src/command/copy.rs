@@ -1,5 +1,6 @@
 //! `godwit store copy`: moving house.
 
+use super::store::start_log;
 use anyhow::{Context, Result};
 use clap::Args;
 use godwit::{
@@ -31,6 +32,7 @@ pub struct CopyArguments<Arguments: Args> {
 /// Copies everything, and then compares the two stores entry by entry.
 pub fn copy(config: &Config, from: &StoreAddress, to: &StoreAddress) -> Result<()> {
     anyhow::ensure!(from != to, "--from and --to are the same store");
+    start_log(config)?;
     let waiting = |holder: &str| eprintln!("{holder} has the keyspace; stop it. Waiting until it is gone");
     let source = MovingStore::open(config, from, false, waiting).with_context(|| format!("opening {from}"))?;
     let target = match MovingStore::open(config, to, true, waiting).with_context(|| format!("opening {to}")) {

@@ -4,12 +4,13 @@ use super::{copy::CopyArguments, print};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use godwit::{
-    config::{Config, StoreAddress},
+    config::{Config, LogFormat, StoreAddress},
     server::scylla_options,
     store::scylla::{
         Cluster, ScyllaOptions,
         schema::{self, KNOWN},
     },
+    telemetry::{self, LogStyle},
 };
 
 /// What to do with it.
@@ -61,8 +62,18 @@ pub fn check(config: &Config) -> Result<()> {
     })
 }
 
+/// Whom a store waits for, and what it died of, is in the log only.
+pub(super) fn start_log(config: &Config) -> Result<()> {
+    let style = match config.log.format {
+        LogFormat::Plain => LogStyle::Plain,
+        LogFormat::Json => LogStyle::Json,
+    };
+    Ok(telemetry::start_log(&config.log.filter, style)?)
+}
+
 fn on_cluster(config: &Config, work: impl AsyncFnOnce(&Cluster) -> Result<()>) -> Result<()> {
     let options = options(config)?;
+    start_log(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting to work")?;
     runtime.block_on(async { work(&Cluster::reach(&options).await?).await })
 }

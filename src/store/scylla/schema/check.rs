@@ -53,7 +53,13 @@ pub async fn check(cluster: &Cluster) -> Result<Vec<Finding>, OpenError> {
         found => ill("schema", unknown(cluster, found).to_string()),
     });
     if let Some(row) = row.filter(|row| !row.holder.is_empty()) {
-        findings.push(ill("migration", format!("{} is at it, step {}; wait for it", row.holder, row.step)));
+        findings.push(ill(
+            "migration",
+            format!(
+                "{} is at it, step {}; wait for it, or, if it is gone, run `godwit store migrate`",
+                row.holder, row.step
+            ),
+        ));
     }
     let columns = columns(cluster).await?;
     let expected = tables();

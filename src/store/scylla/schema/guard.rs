@@ -98,6 +98,13 @@ impl<'a> Guard<'a> {
                     waited_s: begun.elapsed().as_secs(),
                 });
             } else {
+                if seen.as_ref().is_none_or(|(before, _)| before.claim != row.claim) {
+                    let silence_s = cluster.options().migration_silence_max.as_secs();
+                    tracing::info!(
+                        "waits for {}, which migrates the keyspace; goes on in its place after {silence_s} s of silence",
+                        row.holder
+                    );
+                }
                 seen = Some((row, since));
             }
             tokio::time::sleep(LOOK).await;
