@@ -120,6 +120,21 @@ fn only_an_empty_store_receives_a_copy() {
 }
 
 #[test]
+fn a_directory_of_something_else_receives_no_copy() {
+    let dir = disk::scratch();
+    let to_dir = dir.path().join("to");
+    std::fs::create_dir(&to_dir).unwrap();
+    std::fs::write(to_dir.join("thesis.txt"), "all there is").unwrap();
+    let refused = open(&to_dir, true).unwrap_err();
+    assert!(matches!(refused, OpenError::Occupied { .. }), "{refused}");
+    assert!(refused.to_string().contains(&to_dir.display().to_string()), "{refused}");
+    assert_eq!(std::fs::read_dir(&to_dir).unwrap().count(), 1, "something was written");
+    std::fs::remove_file(to_dir.join("thesis.txt")).unwrap();
+    open(&to_dir, true).unwrap().close();
+    open(&to_dir, true).unwrap().close();
+}
+
+#[test]
 fn half_a_copy_of_another_store_is_left_as_it_is() {
     let dir = disk::scratch();
     let from = open(&dir.path().join("from"), false).unwrap();

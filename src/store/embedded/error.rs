@@ -38,6 +38,14 @@ pub enum OpenError {
         /// The store's directory.
         dir: PathBuf,
     },
+    /// Everything was to be copied among files that are not a store's.
+    #[error(
+        "{} has files that are not a store's. Copy into a directory that is empty or not there yet", .dir.display()
+    )]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Commits that were acknowledged are not there any more: the disk lost or damaged a part of the journal.
     #[error(
         "{} has lost acknowledged commits: {expected} were durable, but only {found} are there. The disk lost or damaged a \

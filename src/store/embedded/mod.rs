@@ -107,8 +107,11 @@ impl Embedded {
             move |source| OpenError::Io { path, source }
         };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
-        let lock = lock_dir(dir)?;
         let guard_path = guard::path(dir);
+        if options.receives_copy {
+            copying::refuse_others(dir, guard_path.exists())?;
+        }
+        let lock = lock_dir(dir)?;
         copying::check(dir, options.receives_copy, guard_path.exists())?;
         let (guard, expected) = Guard::open(&guard_path, dir)?;
         let engine = dir.join("db");
@@ -233,9 +236,12 @@ impl std::fmt::Debug for Embedded {
     }
 }
 
+/// The file that is locked while a process has the directory.
+const LOCK: &str = "lock";
+
 /// Takes the directory for this process. The lock goes with the file, also when the process is killed.
 fn lock_dir(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let failed = |source| OpenError::Io { path: path.clone(), source };
     let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
