@@ -111,7 +111,9 @@ fn only_an_empty_store_receives_a_copy() {
     let dir = disk::scratch();
     let (from_dir, to_dir) = (dir.path().join("from"), dir.path().join("to"));
     open(&to_dir, false).unwrap().close();
-    assert!(matches!(open(&to_dir, true), Err(OpenError::NotEmpty { .. })));
+    let refused = open(&to_dir, true).unwrap_err();
+    assert!(matches!(refused, OpenError::NotEmpty { .. }), "{refused}");
+    assert!(refused.to_string().contains("it is ready: set `store` to it"), "{refused}");
     let from = open(&from_dir, false).unwrap();
     fill(&from);
     let to = open(&dir.path().join("half"), true).unwrap();
@@ -214,7 +216,9 @@ fn a_store_moves_to_a_cluster_and_back() {
     cluster.close();
     let (well, said) = checked(&keyspace.options());
     assert!(well && said.contains("copy: complete"), "{said}");
-    assert!(matches!(on_cluster(true), Err(scylla::OpenError::NotEmpty { .. })));
+    let refused = on_cluster(true).err().unwrap();
+    assert!(matches!(refused, scylla::OpenError::NotEmpty { .. }), "{refused}");
+    assert!(refused.to_string().contains("it is ready: set `store` to it"), "{refused}");
     support::run(begin(&keyspace.options(), group(8)));
     let cluster = on_cluster(false).unwrap();
     let back = open(&dir.path().join("back"), true).unwrap();

@@ -33,7 +33,10 @@ pub enum OpenError {
         dir: PathBuf,
     },
     /// Everything was to be copied into a store that has something.
-    #[error("{} is a store already. Copy into a directory that is not there yet", .dir.display())]
+    #[error(
+        "{} is a store already. If a copy into it was finished, it is ready: set `store` to it; else copy into a directory that \
+         is not there yet", .dir.display()
+    )]
     NotEmpty {
         /// The store's directory.
         dir: PathBuf,

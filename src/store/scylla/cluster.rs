@@ -1,7 +1,7 @@
 //! A first look at a cluster, before anything in it is used: who it is, how new, and where its nodes are.
 
 use super::{
-    error::OpenError,
+    error::{OpenError, RESERVED},
     open_failure::{self, Doing},
     options::ScyllaOptions,
     statements, tls,
@@ -57,8 +57,11 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 const SCHEMA_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    /// Connects, logs in, and refuses what is too old.
+    /// Connects, logs in, and refuses what is too old. A keyspace of the database's own is refused before.
     pub async fn reach(options: &ScyllaOptions) -> Result<Self, OpenError> {
+        if options.keyspace.starts_with(RESERVED) {
+            return Err(OpenError::KeyspaceReserved { keyspace: options.keyspace.clone() });
+        }
         let profile = ExecutionProfile::builder()
             .consistency(Consistency::LocalQuorum)
             .request_timeout(Some(SCHEMA_REQUEST_TIMEOUT))
@@ -204,8 +207,20 @@ fn datacenter(options: &ScyllaOptions, nodes: &[ClusterNode]) -> Result<String, 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keyspace_of_the_database_is_refused_before_anybody_is_asked() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for keyspace in ["system", "system_auth", "system_schema"] {
+            let options = ScyllaOptions::new(vec!["127.0.0.1:1".to_owned()], keyspace);
+            let error = runtime.block_on(Cluster::reach(&options)).err().unwrap();
+            assert!(matches!(error, OpenError::KeyspaceReserved { .. }), "{error}");
+            assert!(error.to_string().contains(keyspace) && error.to_string().contains("scylla://"), "{error}");
+        }
+    }
 
     #[test]
     fn versions_are_compared_by_number() {

@@ -3,6 +3,9 @@
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
+/// How the names of the database's own keyspaces begin.
+pub(super) const RESERVED: &str = "system";
+
 /// Why a store on ScyllaDB or Cassandra could not be opened. Nothing is served.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -116,6 +119,15 @@ pub enum OpenError {
         /// As configured.
         keyspace: String,
     },
+    /// The keyspace is not for programs.
+    #[error(
+        "the keyspace {keyspace} is the database's own, as are all whose names begin with {RESERVED}. Name another one in `store`, as \
+         in scylla://node1,node2/godwit"
+    )]
+    KeyspaceReserved {
+        /// As configured.
+        keyspace: String,
+    },
     /// A copy into it was begun and not completed.
     #[error(
         "a copy into the keyspace {keyspace} is not complete. Begin it again: it goes on where it was; or drop the keyspace"
@@ -125,14 +137,18 @@ pub enum OpenError {
         keyspace: String,
     },
     /// Everything was to be copied into a keyspace that has something.
-    #[error("the keyspace {keyspace} has accounts or conversations already. Copy into one that has none")]
+    #[error(
+        "the keyspace {keyspace} has accounts or conversations already. If a copy into it was finished, it is ready: set `store` to \
+         it; else copy into a keyspace that has none"
+    )]
     NotEmpty {
         /// As configured.
         keyspace: String,
     },
     /// The keyspace has no rows in the data centre where requests go.
     #[error(
-        "the keyspace {keyspace} has no replicas in the data centre {datacenter} ({replication}). Set scylla.datacenter to one          that has, or give it some: ALTER KEYSPACE {keyspace} WITH replication = \
+        "the keyspace {keyspace} has no replicas in the data centre {datacenter} ({replication}). Set scylla.datacenter \
+         to one that has, or give it some: ALTER KEYSPACE {keyspace} WITH replication = \
          {{'class': 'NetworkTopologyStrategy', '{datacenter}': 3}}, and repair"
     )]
     NoReplicas {
@@ -216,4 +232,17 @@ pub enum OpenError {
     /// The threads of the store could not be started.
     #[error("the store's threads cannot be started: {0}. The machine is short of memory or processes")]
     Threads(#[from] io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_over_several_lines_of_source_has_no_gap() {
+        let text = |text: &str| text.to_owned();
+        let (keyspace, datacenter, replication) = (text("chat"), text("moon"), text("earth: 3"));
+        let error = OpenError::NoReplicas { keyspace, datacenter, replication }.to_string();
+        assert!(error.contains("Set scylla.datacenter to one that has") && !error.contains("  "), "{error}");
+    }
 }
