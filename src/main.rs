@@ -10,10 +10,9 @@ use command::{
 };
 use godwit::{
     account::{Invitation, InvitationSecret},
-    config::{Config, Loaded, LogFormat, Overrides, StoreAddress, SummariesAddress},
+    config::{Config, Loaded, Overrides, StoreAddress, SummariesAddress},
     server::{Server, Startup},
     store::InvitationId,
-    telemetry::{LogStyle, start_log},
     terminal::{self, ChatArguments, ChatError},
     transport::Steering,
 };
@@ -132,11 +131,7 @@ fn in_words(error: &anyhow::Error) -> String {
 
 fn serve(arguments: &ConfigArguments) -> Result<()> {
     let Loaded { config, file, warnings } = arguments.load()?;
-    let style = match config.log.format {
-        LogFormat::Plain => LogStyle::Plain,
-        LogFormat::Json => LogStyle::Json,
-    };
-    start_log(&config.log.filter, style)?;
+    command::start_log(&config)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

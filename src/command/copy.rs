@@ -1,6 +1,6 @@
 //! `godwit store copy`: moving house.
 
-use super::store::start_log;
+use super::start_log;
 use anyhow::{Context, Result};
 use clap::Args;
 use godwit::{

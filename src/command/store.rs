@@ -1,16 +1,15 @@
 //! `godwit store …`: the keyspace of a store on ScyllaDB or Cassandra.
 
-use super::{copy::CopyArguments, print};
+use super::{copy::CopyArguments, print, start_log};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use godwit::{
-    config::{Config, LogFormat, StoreAddress},
+    config::{Config, StoreAddress},
     server::scylla_options,
     store::scylla::{
         Cluster, ScyllaOptions,
         schema::{self, KNOWN},
     },
-    telemetry::{self, LogStyle},
 };
 
 /// What to do with it.
@@ -60,15 +59,6 @@ pub fn check(config: &Config) -> Result<()> {
         ensure!(wrong == 0, "{wrong} of these are wrong");
         Ok(())
     })
-}
-
-/// Whom a store waits for, and what it died of, is in the log only.
-pub(super) fn start_log(config: &Config) -> Result<()> {
-    let style = match config.log.format {
-        LogFormat::Plain => LogStyle::Plain,
-        LogFormat::Json => LogStyle::Json,
-    };
-    Ok(telemetry::start_log(&config.log.filter, style)?)
 }
 
 fn on_cluster(config: &Config, work: impl AsyncFnOnce(&Cluster) -> Result<()>) -> Result<()> {
