@@ -49,10 +49,13 @@ pub fn seq(key: &TimerKey) -> Option<Seq> {
 }
 
 /// Whether a timer of a message is about one that disappears, or whose delivery ends, then.
-pub fn is_for(key: &TimerKey, due_ms: u64) -> bool {
-    // Those of older stores do not say.
-    let noted: [u8; 8] = key.id.0[..8].try_into().unwrap_or_default();
-    [0, due_ms].contains(&u64::from_be_bytes(noted))
+pub fn is_for(row: &TimerRow, due_ms: u64) -> bool {
+    let noted: [u8; 8] = row.key.id.0[..8].try_into().unwrap_or_default();
+    match u64::from_be_bytes(noted) {
+        // Those of older stores do not say. They were due then, or have been put off since.
+        0 => due_ms <= row.due_ms,
+        noted => noted == due_ms,
+    }
 }
 
 /// The user that a timer is about.
@@ -74,4 +77,23 @@ fn id(about: u64, seq: Seq) -> TimerId {
     id[..8].copy_from_slice(&about.to_be_bytes());
     id[8..].copy_from_slice(&seq.as_u64().to_be_bytes());
     TimerId(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_is_for_the_message_that_it_was_made_for() {
+        let made = |event, due_ms| row(ConversationId::group([1; 16]), &Wait { due_ms, event });
+        for event in [WaitFor::Expiry(Seq(5)), WaitFor::DeliveryEnd(Seq(5))] {
+            let timer = made(event, 700);
+            assert!(is_for(&timer, 700) && !is_for(&timer, 600) && !is_for(&timer, 800) && !is_for(&timer, 0));
+            assert!(is_for(&TimerRow { due_ms: 60_700, ..timer.clone() }, 700), "it was put off");
+            let key = TimerKey { id: id(0, Seq(5)), ..timer.key };
+            let older = TimerRow { key, ..timer };
+            assert!(is_for(&older, 700) && !is_for(&older, 800), "that one gets its seq later");
+            assert!(is_for(&TimerRow { due_ms: 60_700, ..older }, 700), "it was put off");
+        }
+    }
 }

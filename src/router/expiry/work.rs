@@ -77,8 +77,8 @@ fn sanction_end(row: &TimerRow) -> Option<Found> {
 }
 
 async fn expired(store: &dyn Store, conversation: ConversationId, rows: &[TimerRow]) -> Result<Found, StoreError> {
-    let mut due: Vec<(Seq, TimerKey)> = rows.iter().filter_map(|row| Some((timer::seq(&row.key)?, row.key))).collect();
-    due.sort_unstable();
+    let mut due: Vec<(Seq, &TimerRow)> = rows.iter().filter_map(|row| Some((timer::seq(&row.key)?, row))).collect();
+    due.sort_unstable_by_key(|(seq, _)| *seq);
     let mut entries = Vec::with_capacity(due.len());
     let mut rest = &due[..];
     while let Some(&(first, _)) = rest.first() {
@@ -87,7 +87,7 @@ async fn expired(store: &dyn Store, conversation: ConversationId, rows: &[TimerR
         let (here, later) = rest.split_at(rest.partition_point(|(seq, _)| *seq <= upto));
         let is_due = |entry: &LogEntry| {
             let mut of_seq = here[here.partition_point(|(seq, _)| *seq < entry.seq)..].iter();
-            of_seq.any(|(seq, key)| *seq == entry.seq && is_about(key, entry, |message| message.expires_ms))
+            of_seq.any(|(seq, row)| *seq == entry.seq && is_about(row, entry, |message| message.expires_ms))
         };
         entries.extend(page.into_iter().filter(is_due));
         rest = later;
@@ -96,8 +96,8 @@ async fn expired(store: &dyn Store, conversation: ConversationId, rows: &[TimerR
 }
 
 /// Whether an entry is the one that a timer was made for, or what is left of that.
-fn is_about(key: &TimerKey, entry: &LogEntry, due_ms: impl Fn(&Message) -> u64) -> bool {
-    message(entry).is_none_or(|message| timer::is_for(key, due_ms(&message)))
+fn is_about(row: &TimerRow, entry: &LogEntry, due_ms: impl Fn(&Message) -> u64) -> bool {
+    message(entry).is_none_or(|message| timer::is_for(row, due_ms(&message)))
 }
 
 async fn started(store: &dyn Store, conversation: ConversationId, row: &TimerRow) -> Result<Found, StoreError> {
@@ -118,7 +118,7 @@ async fn started(store: &dyn Store, conversation: ConversationId, row: &TimerRow
 async fn delivery(store: &dyn Store, conversation: ConversationId, row: &TimerRow) -> Result<Found, StoreError> {
     let seq = timer::seq(&row.key).unwrap_or(Seq::ZERO);
     let entry = store.read(conversation, seq, Direction::Forward, PageLimit { entries: 1, bytes: 1 }).await?;
-    let is_about = |entry: &LogEntry| entry.seq == seq && is_about(&row.key, entry, |message| message.deliver_by_ms);
+    let is_about = |entry: &LogEntry| entry.seq == seq && is_about(row, entry, |message| message.deliver_by_ms);
     let Some(entry) = entry.into_iter().find(is_about) else { return Ok(Found::NothingYet) };
     let open = message(&entry).map(|message| (message, entry));
     let open = open.filter(|(message, _)| message.deliver_by_ms > 0 && !message.delivery_ended);
