@@ -24,7 +24,7 @@ impl DataDir {
 
     /// Takes it for this process, as long as what comes back is there; or until the process ends, however it does.
     pub fn lock(&self) -> Result<File, StartError> {
-        let file = File::options().write(true).create(true).truncate(false).open(self.0.join("lock"));
+        let file = File::options().write(true).create(true).truncate(false).open(self.0.join("server.lock"));
         let file = file.map_err(|source| self.failed(source))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -68,6 +68,7 @@ impl DataDir {
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use crate::store::embedded::{Embedded, EmbeddedOptions};
 
     #[test]
     fn a_data_directory_is_one_servers() {
@@ -77,6 +78,8 @@ mod tests {
         let refused = dir.lock().unwrap_err();
         assert!(matches!(&refused, StartError::DataDirInUse(path) if path == dir.path()), "{refused}");
         assert!(refused.to_string().contains("--data-dir"), "{refused}");
+        // A store may be in the directory itself, and locks that for itself.
+        drop(Embedded::open(EmbeddedOptions::new(dir.path())).unwrap());
         drop(first);
         dir.lock().unwrap();
     }
