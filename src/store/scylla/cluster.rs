@@ -1,7 +1,7 @@
 //! A first look at a cluster, before anything in it is used: who it is, how new, and where its nodes are.
 
 use super::{
-    error::{OpenError, RESERVED},
+    error::OpenError,
     open_failure::{self, Doing},
     options::ScyllaOptions,
     statements, tls,
@@ -59,7 +59,7 @@ const SCHEMA_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 impl Cluster {
     /// Connects, logs in, and refuses what is too old. A keyspace of the database's own is refused before.
     pub async fn reach(options: &ScyllaOptions) -> Result<Self, OpenError> {
-        if options.keyspace.starts_with(RESERVED) {
+        if options.keyspace == "system" || options.keyspace.starts_with("system_") {
             return Err(OpenError::KeyspaceReserved { keyspace: options.keyspace.clone() });
         }
         let profile = ExecutionProfile::builder()

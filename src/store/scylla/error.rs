@@ -3,9 +3,6 @@
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
-/// How the names of the database's own keyspaces begin.
-pub(super) const RESERVED: &str = "system";
-
 /// Why a store on ScyllaDB or Cassandra could not be opened. Nothing is served.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -121,7 +118,7 @@ pub enum OpenError {
     },
     /// The keyspace is not for programs.
     #[error(
-        "the keyspace {keyspace} is the database's own, as are all whose names begin with {RESERVED}. Name another one in `store`, as \
+        "the keyspace {keyspace} is the database's own, as are all whose names begin with system_. Name another one in `store`, as \
          in scylla://node1,node2/godwit"
     )]
     KeyspaceReserved {
